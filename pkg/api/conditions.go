@@ -1,0 +1,73 @@
+package api
+
+import mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+
+// OwnedConditions are the condition types of a pool that the build loop
+// writes. It never touches a condition of another type.
+var OwnedConditions = []mcfgv1.MachineConfigPoolConditionType{
+	mcfgv1.MachineConfigPoolBuildPending,
+	mcfgv1.MachineConfigPoolBuilding,
+	mcfgv1.MachineConfigPoolBuildSuccess,
+	mcfgv1.MachineConfigPoolBuildFailed,
+	mcfgv1.MachineConfigPoolBuildInterrupted,
+	mcfgv1.MachineConfigPoolImageBuildDegraded,
+}
+
+// Reasons of BuildPending.
+const (
+	ReasonBuildPending     = "BuildPending"
+	ReasonWaitingForSlot   = "WaitingForSlot"
+	ReasonWaitingForRender = "WaitingForRender"
+	ReasonWaitingForRetry  = "WaitingForRetry"
+	// ReasonWaitingForCleanup: the objects of an earlier build still terminate.
+	ReasonWaitingForCleanup = "WaitingForCleanup"
+	// ReasonWaitingForRegistry: the registry does not answer.
+	ReasonWaitingForRegistry = "WaitingForRegistry"
+)
+
+// Reasons of Building.
+const (
+	ReasonBuildPreparing = "BuildPreparing"
+	ReasonBuildRunning   = "BuildRunning"
+)
+
+// Reasons of BuildSuccess.
+const (
+	ReasonBuildSucceeded = "BuildSucceeded"
+	ReasonImageReused    = "ImageReused"
+)
+
+// Reasons of BuildFailed and ImageBuildDegraded.
+const (
+	ReasonBuildFailed           = "BuildFailed"
+	ReasonBuildTimedOut         = "BuildTimedOut"
+	ReasonOutOfMemory           = "OutOfMemory"
+	ReasonPullFailed            = "PullFailed"
+	ReasonPushFailed            = "PushFailed"
+	ReasonInvalidConfig         = "InvalidConfig"
+	ReasonInvalidDockerfile     = "InvalidDockerfile"
+	ReasonInvalidRenderedConfig = "InvalidRenderedConfig"
+	ReasonUnconfirmedDigest     = "UnconfirmedDigest"
+	// ReasonCannotStart: the API server refuses the build's objects.
+	ReasonCannotStart = "CannotStartBuild"
+)
+
+// ReasonBuildInterrupted is the reason of BuildInterrupted, and that of a
+// record of a run that ended through no fault of its content.
+const ReasonBuildInterrupted = "BuildInterrupted"
+
+// ReasonNotInterrupted is the reason of BuildInterrupted while it is False.
+const ReasonNotInterrupted = "NotInterrupted"
+
+// Reasons of events on a pool, each emitted once per transition.
+const (
+	EventBuildStarted     = "BuildStarted"
+	EventBuildPreparing   = "BuildPreparing"
+	EventBuildBuilding    = "BuildBuilding"
+	EventBuildCompleted   = "BuildCompleted"
+	EventBuildFailed      = "BuildFailed"
+	EventBuildInterrupted = "BuildInterrupted"
+	EventBuildDeleted     = "BuildDeleted"
+	EventRebuildRequested = "RebuildRequested"
+	EventUnknownKey       = "UnknownKey"
+)

@@ -1,0 +1,66 @@
+package api
+
+// DefaultNamespace is where build objects live unless --namespace says otherwise.
+const DefaultNamespace = "openshift-machine-config-operator"
+
+const (
+	prefix    = "machineconfiguration.openshift.io/"
+	ownPrefix = "machineosbuilder.io/"
+)
+
+// LabelLayeringEnabled opts a MachineConfigPool in. Only its presence counts.
+const LabelLayeringEnabled = prefix + "layering-enabled"
+
+// Labels and the annotation of every object of a build.
+const (
+	// LabelBuildPod marks a build object; its value is empty.
+	LabelBuildPod = prefix + "buildPod"
+	// LabelTargetPool holds the pool's name, shortened where a label value has no room for it.
+	LabelTargetPool = prefix + "targetMachineConfigPool"
+	// LabelDesiredConfig holds the rendered config's name, shortened as above.
+	LabelDesiredConfig = prefix + "desiredConfig"
+	// LabelRole tells the objects of one build apart; see the Role constants.
+	LabelRole = ownPrefix + "role"
+	// AnnotationBuildObject marks a build object; its value is empty.
+	AnnotationBuildObject = prefix + "pool"
+)
+
+// Values of LabelRole.
+const (
+	RoleRun    = "run"    // the pod or Build that builds
+	RoleInput  = "input"  // a ConfigMap that the run reads
+	RoleRecord = "record" // the build record
+)
+
+// Annotations of build objects that say in full what they were made for.
+const (
+	AnnotationPool           = ownPrefix + "pool"
+	AnnotationPoolUID        = ownPrefix + "pool-uid"
+	AnnotationRenderedConfig = ownPrefix + "rendered-config"
+	AnnotationInputsHash     = ownPrefix + "inputs-hash"
+	AnnotationAttempt        = ownPrefix + "attempt"
+	// AnnotationChanges says what differed from the last build, as shown to users.
+	AnnotationChanges = ownPrefix + "changes"
+	// AnnotationRebuildToken is the rebuild request that a build answers.
+	AnnotationRebuildToken = ownPrefix + "rebuild-token"
+)
+
+// Annotations of a pool.
+const (
+	// AnnotationNewestImage is the result: repository@sha256:digest.
+	AnnotationNewestImage = prefix + "newestImageEquivalentConfig"
+	// AnnotationImageConfig is the rendered config that the result was built from.
+	AnnotationImageConfig = ownPrefix + "imageConfig"
+	// AnnotationRebuild is set by a user: a new value asks for one rebuild.
+	AnnotationRebuild = ownPrefix + "rebuild"
+)
+
+// Labels of the pushed image.
+const (
+	ImageLabelMachineConfig     = "machineconfig"
+	ImageLabelMachineConfigPool = "machineconfigpool"
+	ImageLabelReleaseVersion    = "releaseversion"
+	ImageLabelBaseImage         = "baseOSContainerImage"
+	ImageLabelExtensionsImage   = "extensionsOSContainerImage"
+	ImageLabelInputsHash        = ownPrefix + "inputs-hash"
+)

@@ -1,0 +1,92 @@
+package buildspec
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mapLimit is what etcd takes of one object.
+const mapLimit = 1 << 20
+
+// noise does not compress.
+func noise(n int) []byte {
+	source := rand.NewChaCha8([32]byte{1})
+	data := make([]byte, n)
+	_, _ = source.Read(data) // never fails
+	return data
+}
+
+func packed(t *testing.T, document []byte) Payload {
+	t.Helper()
+	p, err := EncodePayload(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestS36PayloadOfAnySize: there is no 1 MB limit.
+func TestS36PayloadOfAnySize(t *testing.T) {
+	for name, row := range map[string]struct {
+		document []byte
+		chunks   int
+	}{
+		"empty":                        {nil, 1},
+		"small":                        {[]byte(`{"kind":"MachineConfig"}`), 1},
+		"large, compressible":          {bytes.Repeat([]byte("all the same "), 1<<18), 1},
+		"2 MB that do not compress":    {noise(2 << 20), 4},
+		"just what one chunk can hold": {noise(chunkBytes/4*3 - 1000), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := packed(t, row.document)
+			if len(p.Chunks) != row.chunks {
+				t.Errorf("%d chunks, want %d", len(p.Chunks), row.chunks)
+			}
+			for i, c := range p.Chunks {
+				if len(c) > mapLimit-64*1024 {
+					t.Errorf("chunk %d has %d bytes: no room for metadata", i, len(c))
+				}
+			}
+			got, err := p.Decode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, row.document) {
+				t.Error("another document came out")
+			}
+			if diff := cmp.Diff(p, packed(t, row.document)); diff != "" {
+				t.Errorf("the same document packs differently:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDamagedPayload(t *testing.T) {
+	document := noise(2 << 20)
+	for name, damage := range map[string]func(*Payload){
+		"no chunks":        func(p *Payload) { p.Chunks = nil },
+		"first missing":    func(p *Payload) { p.Chunks = p.Chunks[1:] },
+		"last missing":     func(p *Payload) { p.Chunks = p.Chunks[:len(p.Chunks)-1] },
+		"one twice":        func(p *Payload) { p.Chunks = append(p.Chunks, p.Chunks[0]) },
+		"out of order":     func(p *Payload) { p.Chunks[0], p.Chunks[1] = p.Chunks[1], p.Chunks[0] },
+		"a byte changed":   func(p *Payload) { p.Chunks[1] = "AAAA" + p.Chunks[1][4:] },
+		"not base64":       func(p *Payload) { p.Chunks[1] = "#" + p.Chunks[1][1:] },
+		"not gzip":         func(p *Payload) { p.Chunks = []string{"aGVsbG8="} },
+		"of another hash":  func(p *Payload) { p.SHA256 = strings.Repeat("0", 64) },
+		"with no hash":     func(p *Payload) { p.SHA256 = "" },
+		"more than a bomb": func(p *Payload) { *p = packed(t, make([]byte, maxPayloadBytes+1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := packed(t, document)
+			damage(&p)
+			if _, err := p.Decode(); !errors.Is(err, ErrPayload) {
+				t.Errorf("error %v, want one of %v", err, ErrPayload)
+			}
+		})
+	}
+}

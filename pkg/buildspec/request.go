@@ -1,0 +1,63 @@
+package buildspec
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Request describes one image build in full, for any back-end.
+type Request struct {
+	// ID is the inputs hash: two requests with the same ID make the same image.
+	ID string
+	// Attempt counts the tries of this ID, from 1.
+	Attempt int
+	Pool    Pool
+	// RenderedConfig is the name of the rendered MachineConfig.
+	RenderedConfig string
+	// Object names the run as users would give it to kubectl: pod/build-….
+	Object        string
+	MachineConfig Payload
+	// Dockerfile is the rendered Dockerfile: complete, with the custom text in it.
+	Dockerfile string
+	// CustomContent is true when the Dockerfile has steps of the user's, so
+	// that something has to run.
+	CustomContent bool
+	// BaseImage is the pullspec as configured.
+	BaseImage string
+	// FinalImage is repository:tag, where the result is pushed to.
+	FinalImage string
+	// ImageLabels are the labels of the pushed image.
+	ImageLabels map[string]string
+	Credentials Credentials
+	// BuilderImage is the pullspec of the image with os-image-builder in it.
+	BuilderImage string
+	// Timeout bounds the run; zero means no bound.
+	Timeout    time.Duration
+	Scheduling Scheduling
+	// RebuildToken is the rebuild request that this build answers, if any.
+	RebuildToken string
+	// Changes says what differs from the pool's last build, for people.
+	Changes []string
+}
+
+// Pool identifies a MachineConfigPool.
+type Pool struct {
+	Name string
+	UID  types.UID
+}
+
+// Credentials names the Secrets of a build, each possibly empty.
+type Credentials struct {
+	Push string
+	Pull []string
+}
+
+// Scheduling says what a build pod asks of the cluster.
+type Scheduling struct {
+	Resources         corev1.ResourceRequirements
+	NodeSelector      map[string]string
+	Tolerations       []corev1.Toleration
+	PriorityClassName string
+}

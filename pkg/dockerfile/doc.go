@@ -1,0 +1,16 @@
+// Package dockerfile reads the custom Dockerfiles that administrators write,
+// checks them before anything is started, and renders the complete Dockerfile
+// of a build.
+//
+// A complete Dockerfile is the custom text, byte for byte, with one block put
+// in before its first FROM:
+//
+//	FROM <base image> AS configs
+//	ADD machine-config.tar /
+//
+// Before the first FROM and not at the top, because parser directives must stay
+// the first lines, and because an ARG for use in FROM must stand before every
+// stage. The last stage of the custom text is FROM configs AS final.
+//
+// The package is pure: text in, values out.
+package dockerfile

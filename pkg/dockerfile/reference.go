@@ -1,0 +1,16 @@
+package dockerfile
+
+import "regexp"
+
+// The grammar of image references, as the OCI distribution specification and
+// its reference implementation have it: [host[:port]/]path[:tag][@digest].
+var referencePattern = regexp.MustCompile(`^` +
+	`(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?` +
+	`[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*` +
+	`(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?` +
+	`(?:@sha256:[0-9a-f]{64}|@sha512:[0-9a-f]{128})?$`)
+
+// validReference says whether a name can be an image's at all.
+func validReference(name string) bool {
+	return len(name) <= 1024 && referencePattern.MatchString(name)
+}

@@ -1,0 +1,115 @@
+package dockerfile
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+)
+
+//go:embed configs.tmpl
+var templates embed.FS
+
+var configsTemplate = template.Must(template.ParseFS(templates, "configs.tmpl"))
+
+// ErrBaseImage is returned for a base image that cannot stand in a FROM.
+var ErrBaseImage = errors.New("invalid base image")
+
+// ErrNotRendered is returned for a text that Render did not make.
+var ErrNotRendered = errors.New("not a rendered Dockerfile")
+
+// Render checks a custom Dockerfile and returns the complete one. It fails with
+// a *LintError or ErrBaseImage.
+func Render(baseImage, custom string) (string, error) {
+	file, err := Parse(custom)
+	if err != nil {
+		return "", err
+	}
+	return file.Render(baseImage)
+}
+
+// Render returns the complete Dockerfile: the custom text with the configs
+// stage before its first FROM. A text without content is followed by that stage
+// and a bare final one.
+func (f *File) Render(baseImage string) (string, error) {
+	block, err := configsBlock(baseImage)
+	if err != nil {
+		return "", err
+	}
+	if !f.HasContent() {
+		text := f.text
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		return text + block + "FROM " + StageConfigs + " AS " + StageFinal + "\n", nil
+	}
+	at := f.firstFrom()
+	return f.text[:at] + block + f.text[at:], nil
+}
+
+func configsBlock(baseImage string) (string, error) {
+	if baseImage == "" || strings.ContainsAny(baseImage, " \t\r\n$\\`\"'#{}") {
+		return "", fmt.Errorf("rendering Dockerfile: %w %q", ErrBaseImage, baseImage)
+	}
+	var text strings.Builder
+	err := configsTemplate.Execute(&text, map[string]string{
+		"Base": baseImage, "Stage": StageConfigs, "Layer": ConfigLayerFile,
+	})
+	if err != nil {
+		return "", fmt.Errorf("rendering Dockerfile: %w", err)
+	}
+	return text.String(), nil
+}
+
+// firstFrom returns the offset at which the first FROM begins: that of its line,
+// but after a byte order mark, which has to stay the first thing in the file.
+func (f *File) firstFrom() int {
+	offset := 0
+	for range f.stages[0].steps[0].line - 1 {
+		offset += strings.IndexByte(f.text[offset:], '\n') + 1
+	}
+	if offset == 0 && strings.HasPrefix(f.text, byteOrderMark) {
+		offset = len(byteOrderMark)
+	}
+	return offset
+}
+
+// ParseRendered reads back what Render made. The result's Custom, Images and
+// StepLine are those of the custom text; Base is the base image. It fails with
+// ErrNotRendered or a *LintError.
+func ParseRendered(rendered string) (*File, error) {
+	at, base, length := findConfigsBlock(rendered)
+	if length == 0 {
+		return nil, fmt.Errorf("reading Dockerfile: %w: it has no stage %s", ErrNotRendered, StageConfigs)
+	}
+	file, err := Parse(rendered[:at] + rendered[at+length:])
+	if err != nil {
+		return nil, err
+	}
+	file.base = base
+	return file, nil
+}
+
+// findConfigsBlock looks for the first place where the text is exactly what
+// Render inserts for some base image.
+func findConfigsBlock(rendered string) (at int, base string, length int) {
+	offset := 0
+	for line := range strings.Lines(rendered) {
+		start := offset
+		offset += len(line)
+		if start == 0 && strings.HasPrefix(line, byteOrderMark) {
+			start = len(byteOrderMark)
+			line = line[start:]
+		}
+		fields := strings.Fields(line)
+		if len(fields) != 4 || fields[0] != "FROM" || fields[2] != "AS" || fields[3] != StageConfigs {
+			continue
+		}
+		block, err := configsBlock(fields[1])
+		if err == nil && strings.HasPrefix(rendered[start:], block) {
+			return start, fields[1], len(block)
+		}
+	}
+	return 0, "", 0
+}

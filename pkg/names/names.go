@@ -1,0 +1,59 @@
+package names
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Limits of the Kubernetes API (apimachinery, pkg/util/validation) and of an
+// image tag (OCI distribution specification, "Pulling manifests").
+const (
+	maxObjectName = 253
+	maxLabelValue = 63
+	maxTag        = 128
+)
+
+// RenderedPrefix begins the name of every rendered MachineConfig.
+const RenderedPrefix = "rendered-"
+
+// Build is the name of the pod or Build that builds a rendered config.
+func Build(rendered string) string { return object("build-"+rendered, "") }
+
+// MachineConfigMap is the name of the ConfigMap with the i-th chunk, from 0,
+// of a rendered config.
+func MachineConfigMap(rendered string, i int) string {
+	if i == 0 {
+		return object("mc-"+rendered, "")
+	}
+	return object("mc-"+rendered, fmt.Sprintf("-%d", i))
+}
+
+// DockerfileMap is the name of the ConfigMap with the rendered Dockerfile.
+func DockerfileMap(rendered string) string { return object("dockerfile-"+rendered, "") }
+
+// Record is the name of the ConfigMap with the build record.
+func Record(rendered string) string { return object("digest-"+rendered, "") }
+
+// LabelValue is s where a label value can hold it, else its beginning and a
+// hash of the whole.
+func LabelValue(s string) string { return shorten(s, maxLabelValue) }
+
+// Tag is the image tag of a rendered config.
+func Tag(rendered string) string { return shorten(rendered, maxTag) }
+
+func object(base, suffix string) string {
+	return shorten(base, maxObjectName-len(suffix)) + suffix
+}
+
+// shorten cuts s to limit bytes; what is cut away is stood for by a hash of
+// the whole, so that two long names stay different.
+func shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	tail := "-" + hex.EncodeToString(sum[:8])
+	return strings.TrimRight(s[:limit-len(tail)], "-_.") + tail
+}

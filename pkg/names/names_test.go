@@ -1,0 +1,173 @@
+package names
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// tag is the grammar of an image tag (OCI distribution specification).
+var tag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+// configs are rendered configs' names, from the usual to the longest ones that
+// an API server takes; each pair differs only in what shortening cuts away.
+func configs() []string {
+	long := RenderedPrefix + strings.Repeat("a", 180)
+	longest := RenderedPrefix + strings.Repeat("p.", 120) + "p" // 250
+	return []string{
+		"rendered-worker-1f2e3d4c5b6a79880123456789abcdef",
+		"rendered-eu.west-1.gpu-1f2e3d4c5b6a79880123456789abcdef",
+		long + "-1f2e3d4c5b6a79880123456789abcdef", long + "-0f2e3d4c5b6a79880123456789abcdef",
+		longest + "-0", longest + "-1",
+		RenderedPrefix + strings.Repeat("-", 240) + "0", RenderedPrefix + strings.Repeat("-", 240) + "1",
+	}
+}
+
+// TestS39LongAndDottedNames: names stay valid and unique.
+func TestS39LongAndDottedNames(t *testing.T) {
+	seen := map[string]string{}
+	for _, config := range configs() {
+		if found := validation.IsDNS1123Subdomain(config); len(found) > 0 {
+			t.Fatalf("%q is no test case: %v", config, found)
+		}
+		for what, name := range map[string]string{
+			"pod": Build(config), "chunk 0": MachineConfigMap(config, 0), "chunk 1": MachineConfigMap(config, 1),
+			"chunk 12": MachineConfigMap(config, 12), "Dockerfile": DockerfileMap(config), "record": Record(config),
+		} {
+			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
+				t.Errorf("%s of %q: %q is no object name: %v", what, config, name, found)
+			}
+			if other, ok := seen[name]; ok {
+				t.Errorf("%s of %q and %s have the name %q", what, config, other, name)
+			}
+			seen[name] = what + " of " + config
+		}
+		if found := validation.IsValidLabelValue(LabelValue(config)); len(found) > 0 {
+			t.Errorf("label value %q of %q: %v", LabelValue(config), config, found)
+		}
+		if !tag.MatchString(Tag(config)) {
+			t.Errorf("%q is no tag", Tag(config))
+		}
+	}
+	for what, short := range map[string]func(string) string{"label value": LabelValue, "tag": Tag} {
+		have := map[string]string{}
+		for _, config := range configs() {
+			if other, ok := have[short(config)]; ok {
+				t.Errorf("%s of %q and %q is the same: %q", what, config, other, short(config))
+			}
+			have[short(config)] = config
+		}
+	}
+}
+
+func TestShortNamesAreTheContracts(t *testing.T) {
+	const config = "rendered-worker-aa"
+	for got, want := range map[string]string{
+		Build(config): "build-rendered-worker-aa", MachineConfigMap(config, 0): "mc-rendered-worker-aa",
+		MachineConfigMap(config, 1): "mc-rendered-worker-aa-1", DockerfileMap(config): "dockerfile-rendered-worker-aa",
+		Record(config): "digest-rendered-worker-aa", LabelValue(config): config, Tag(config): config,
+	} {
+		if got != want {
+			t.Errorf("name %q, want %q", got, want)
+		}
+	}
+}
+
+func TestLimitsAreExact(t *testing.T) {
+	for _, row := range []struct {
+		what  string
+		limit int
+		short func(string) string
+	}{
+		{"label value", 63, LabelValue}, {"tag", 128, Tag},
+		{"object name", 253, func(s string) string { return Build(s[len("build-"):]) }},
+	} {
+		fits := strings.Repeat("x", row.limit)
+		if got := len(row.short(fits)); got != row.limit {
+			t.Errorf("%s of %d bytes became one of %d", row.what, row.limit, got)
+		}
+		if got := row.short(fits + "x"); len(got) > row.limit || strings.HasPrefix(got, fits) {
+			t.Errorf("%s of %d bytes became %q", row.what, row.limit+1, got)
+		}
+	}
+}
+
+func FuzzNames(f *testing.F) {
+	for _, c := range configs() {
+		f.Add(c)
+	}
+	f.Fuzz(func(t *testing.T, config string) {
+		if len(validation.IsDNS1123Subdomain(config)) > 0 {
+			return // not a name that an API server takes
+		}
+		for _, name := range []string{Build(config), MachineConfigMap(config, 3), Record(config), DockerfileMap(config)} {
+			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
+				t.Errorf("%q is no object name: %v", name, found)
+			}
+		}
+		if found := validation.IsValidLabelValue(LabelValue(config)); len(found) > 0 {
+			t.Errorf("label value %q: %v", LabelValue(config), found)
+		}
+		if !tag.MatchString(Tag(config)) {
+			t.Errorf("%q is no tag", Tag(config))
+		}
+	})
+}
+
+// sample has another value in each field.
+func sample() Inputs {
+	var in Inputs
+	v := reflect.ValueOf(&in).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetString(v.Type().Field(i).Name)
+	}
+	return in
+}
+
+// TestHashIsPinned fails when the hash of the same inputs changes: that
+// rebuilds every image of every fleet. Change hashVersion when it is meant.
+func TestHashIsPinned(t *testing.T) {
+	const want = "v1-7ab72adadf585ebdd5c4e8ba2463ebe23c675045"
+	if got := InputsHash(sample()); got != want {
+		t.Errorf("hash is %s, want %s: an upgrade would rebuild everything", got, want)
+	}
+	if found := validation.IsValidLabelValue(InputsHash(sample())); len(found) > 0 {
+		t.Errorf("the hash is no label value: %v", found)
+	}
+}
+
+func TestHashCoversEveryField(t *testing.T) {
+	seen := map[string]string{InputsHash(sample()): "the sample"}
+	for i := range reflect.TypeFor[Inputs]().NumField() {
+		field := reflect.TypeFor[Inputs]().Field(i).Name
+		for _, value := range []string{"", "other", field + " "} {
+			in := sample()
+			reflect.ValueOf(&in).Elem().Field(i).SetString(value)
+			if other, ok := seen[InputsHash(in)]; ok {
+				t.Errorf("%s=%q gives the hash of %s", field, value, other)
+			}
+			seen[InputsHash(in)] = field + "=" + value
+		}
+	}
+}
+
+// TestHashKeepsFieldsApart moves text over each border between fields.
+func TestHashKeepsFieldsApart(t *testing.T) {
+	for i := range reflect.TypeFor[Inputs]().NumField() - 1 {
+		name := reflect.TypeFor[Inputs]().Field(i).Name
+		seen := map[string]bool{}
+		for _, pair := range [][2]string{{"ab", ""}, {"a", "b"}, {"", "ab"}, {"a\x00b", ""}, {"a\x00", "b"}} {
+			in := sample()
+			v := reflect.ValueOf(&in).Elem()
+			v.Field(i).SetString(pair[0])
+			v.Field(i + 1).SetString(pair[1])
+			if seen[InputsHash(in)] {
+				t.Errorf("%s and its neighbour: %q is not told apart", name, pair)
+			}
+			seen[InputsHash(in)] = true
+		}
+	}
+}
