@@ -1,0 +1,150 @@
+package ignition
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/coreos/go-semver/semver"
+	"github.com/coreos/ignition/v2/config/v3_5"
+	"github.com/coreos/ignition/v2/config/v3_5/types"
+	"github.com/coreos/vcontext/report"
+)
+
+// Names of the parts of a parsed config, so that other packages need not import
+// the module they come from.
+type (
+	// Config is a parsed, validated config in the newest stable spec.
+	Config = types.Config
+	// Node is what files, directories and links have in common.
+	Node = types.Node
+	// File is one of storage.files.
+	File = types.File
+	// Directory is one of storage.directories.
+	Directory = types.Directory
+	// Link is one of storage.links.
+	Link = types.Link
+	// Resource is where contents come from: URL, compression, hash, headers.
+	Resource = types.Resource
+	// Unit is one of systemd.units.
+	Unit = types.Unit
+	// Dropin is one of a unit's drop-ins.
+	Dropin = types.Dropin
+)
+
+// Newest is the newest spec version that Parse takes.
+var Newest = types.MaxVersion.String()
+
+// Parse reads a config of spec 2.0 to Newest and returns it in the shape of the
+// newest spec, with the validation's warnings, one line each.
+//
+// No bytes at all or a JSON null are an empty config: a MachineConfig need not
+// carry one. Errors: *VersionError when the spec version is missing, unknown,
+// experimental, too old or too new; otherwise an error that lists each fatal
+// finding with its place in the config.
+func Parse(raw []byte) (Config, []string, error) {
+	trimmed := bytes.TrimSpace(raw)
+	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
+		return Config{Ignition: types.Ignition{Version: Newest}}, nil, nil
+	}
+	version, err := specVersion(trimmed)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if version.Major == 2 {
+		return parse2(trimmed)
+	}
+	cfg, rpt, err := v3_5.ParseCompatibleVersion(trimmed)
+	if err != nil {
+		return Config{}, nil, parseError(rpt, err)
+	}
+	dropSpecialBits(&cfg)
+	return cfg, warnings(rpt), nil
+}
+
+// specVersion finds and judges ignition.version.
+func specVersion(raw []byte) (semver.Version, error) {
+	var stub struct {
+		Ignition struct {
+			Version *string `json:"version"`
+		} `json:"ignition"`
+	}
+	if err := json.Unmarshal(raw, &stub); err != nil {
+		return semver.Version{}, fmt.Errorf("reading Ignition config as JSON: %w", err)
+	}
+	if stub.Ignition.Version == nil {
+		return semver.Version{}, &VersionError{Reason: VersionMissing}
+	}
+	text := *stub.Ignition.Version
+	version, err := semver.NewVersion(text)
+	if err != nil {
+		return semver.Version{}, &VersionError{Version: text, Reason: VersionUnreadable}
+	}
+	if reason := judge(*version); reason != "" {
+		return semver.Version{}, &VersionError{Version: text, Reason: reason}
+	}
+	return *version, nil
+}
+
+// judge says why a version cannot be read; "" when it can.
+func judge(v semver.Version) VersionReason {
+	newest2 := semver.Version{Major: 2, Minor: 4}
+	switch {
+	case v.PreRelease != "":
+		return VersionExperimental
+	case v.Major < 2:
+		return VersionTooOld
+	case v.Major == 2 && newest2.LessThan(v):
+		return VersionUnknown
+	case v.Major == 2 && v.Patch != 0, v.Major == 3 && v.Patch != 0:
+		return VersionUnknown
+	case types.MaxVersion.LessThan(v):
+		return VersionTooNew
+	}
+	return ""
+}
+
+// parseError puts the report's fatal entries into one error.
+func parseError(rpt report.Report, err error) error {
+	var found []string
+	for _, entry := range rpt.Entries {
+		if entry.Kind.IsFatal() {
+			found = append(found, entry.String())
+		}
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("reading Ignition config: %w", err)
+	}
+	return fmt.Errorf("reading Ignition config: %w: %s", err, strings.Join(found, "; "))
+}
+
+// warnings lists the report's other entries.
+func warnings(rpt report.Report) []string {
+	var out []string
+	for _, entry := range rpt.Entries {
+		if !entry.Kind.IsFatal() {
+			out = append(out, entry.String())
+		}
+	}
+	return out
+}
+
+// dropSpecialBits takes setuid, setgid and sticky out of every mode. Ignition
+// does so for every stable spec: they only count from 3.6.0 on, which is still
+// experimental. The validation's warning names each such mode.
+func dropSpecialBits(cfg *Config) {
+	plain := func(mode *int) *int {
+		if mode == nil {
+			return nil
+		}
+		bits := *mode &^ 0o7000
+		return &bits
+	}
+	for i := range cfg.Storage.Files {
+		cfg.Storage.Files[i].Mode = plain(cfg.Storage.Files[i].Mode)
+	}
+	for i := range cfg.Storage.Directories {
+		cfg.Storage.Directories[i].Mode = plain(cfg.Storage.Directories[i].Mode)
+	}
+}

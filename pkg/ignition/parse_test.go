@@ -1,0 +1,146 @@
+package ignition
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestParseVersions(t *testing.T) {
+	for version, reason := range map[string]VersionReason{
+		"2.0.0": "", "2.1.0": "", "2.2.0": "", "2.3.0": "", "2.4.0": "",
+		"3.0.0": "", "3.1.0": "", "3.2.0": "", "3.3.0": "", "3.4.0": "", "3.5.0": "",
+		"":                   VersionUnreadable,
+		"three":              VersionUnreadable,
+		"1.0.0":              VersionTooOld,
+		"2.5.0":              VersionUnknown,
+		"2.2.1":              VersionUnknown,
+		"3.4.1":              VersionUnknown,
+		"2.5.0-experimental": VersionExperimental,
+		"3.6.0-experimental": VersionExperimental,
+		"3.6.0":              VersionTooNew,
+		"4.0.0":              VersionTooNew,
+	} {
+		cfg, _, err := Parse([]byte(`{"ignition":{"version":"` + version + `"}}`))
+		var refused *VersionError
+		switch {
+		case reason == "" && (err != nil || cfg.Ignition.Version != Newest):
+			t.Errorf("%s: version %q, error %v", version, cfg.Ignition.Version, err)
+		case reason == "":
+		case !errors.As(err, &refused) || refused.Reason != reason || refused.Version != version:
+			t.Errorf("%s: error %v, want one that says %s", version, err, reason)
+		case !strings.Contains(err.Error(), "use 2.0.0 to 2.4.0 or 3.0.0 to "+Newest):
+			t.Errorf("%s: %q does not say what to do", version, err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, row := range []struct {
+		name, config, err, warn string
+		files                   int
+	}{
+		{name: "nothing"},
+		{name: "null", config: " null\n"},
+		{name: "no version", config: `{}`, err: "ignition.version is missing"},
+		{name: "no JSON", config: `{"ignition"`, err: "as JSON"},
+		{name: "trailing bytes", config: `{"ignition":{"version":"3.1.0"}} x`, err: "as JSON"},
+		{name: "file", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"}]}}`, files: 1},
+		{name: "invalid", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"x"}]}}`, err: "$.storage.files.0.path"},
+		{name: "duplicate", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"},{"path":"/x"}]}}`, err: "duplicate"},
+		{name: "unknown key", config: `{"ignition":{"version":"3.1.0"},"storage":{"file":[]}}`, warn: "$.storage.file"},
+		{name: "special bits", config: `{"ignition":{"version":"3.5.0"},"storage":{"files":[{"path":"/x","mode":2541}]}}`, files: 1, warn: "3.6.0"},
+		{name: "spec 2", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x","mode":420,"contents":{"source":"data:,x"}}]}}`, files: 1},
+		{name: "spec 2, duplicate", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x"},{"filesystem":"root","path":"/x"}]}}`, err: "from spec 2 to 3"},
+		{name: "spec 2, networkd", config: `{"ignition":{"version":"2.2.0"},"networkd":{"units":[{"name":"a.network"}]}}`, err: "spec 2"},
+		{name: "spec 2, invalid", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"x"}]}}`, err: "spec 2"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg, warned, err := Parse([]byte(row.config))
+			if (err != nil) != (row.err != "") || (err != nil && !strings.Contains(err.Error(), row.err)) {
+				t.Fatalf("error is %v, want %q", err, row.err)
+			}
+			if len(cfg.Storage.Files) != row.files {
+				t.Errorf("%d files", len(cfg.Storage.Files))
+			}
+			for _, file := range cfg.Storage.Files {
+				if file.Mode != nil && *file.Mode&^0o777 != 0 {
+					t.Errorf("mode is %o", *file.Mode)
+				}
+			}
+			if all := strings.Join(warned, "\n"); !strings.Contains(all, row.warn) || (row.warn == "" && all != "") {
+				t.Errorf("warnings are %q, want %q", all, row.warn)
+			}
+		})
+	}
+}
+
+func TestParseSpec2Overwrites(t *testing.T) {
+	cfg, _, err := Parse([]byte(`{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x","contents":{"source":"data:,x"}}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if over := cfg.Storage.Files[0].Overwrite; over == nil || !*over {
+		t.Error("a file of spec 2 does not overwrite")
+	}
+}
+
+func TestRender(t *testing.T) {
+	configs := map[string]string{
+		"data:,self":  `{"ignition":{"version":"3.1.0","config":{"merge":[{"source":"data:,self"}]}}}`,
+		"data:,child": `{"ignition":{"version":"3.0.0"},"storage":{"files":[{"path":"/x","mode":256},{"path":"/child"}]}}`,
+		"data:,twice": `{"ignition":{"version":"3.2.0","config":{"replace":{"source":"data:,child"}}}}`,
+		"data:,bad":   `{"ignition":{"version":"9.0.0"}}`,
+	}
+	errFetch := errors.New("no such config")
+	fetch := func(_ context.Context, ref Resource, _ string) ([]byte, error) {
+		if text, ok := configs[*ref.Source]; ok {
+			return []byte(text), nil
+		}
+		return nil, errFetch
+	}
+	for _, row := range []struct {
+		name, refs string
+		files      int
+		err        string
+	}{
+		{"none", `{}`, 1, ""},
+		{"merge", `{"merge":[{"source":"data:,child"}]}`, 2, ""},
+		{"merge of a replaced one", `{"merge":[{"source":"data:,twice"}]}`, 2, ""},
+		{"replace", `{"replace":{"source":"data:,twice"}}`, 2, ""},
+		{"endless", `{"merge":[{"source":"data:,self"}]}`, 0, "more than 64 configs"},
+		{"version", `{"merge":[{"source":"data:,child"},{"source":"data:,bad"}]}`, 0, `$.ignition.config.merge[1]: ignition.version "9.0.0"`},
+		{"missing", `{"replace":{"source":"data:,gone"}}`, 0, "no such config"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg, _, err := Parse([]byte(`{"ignition":{"version":"3.4.0","config":` + row.refs + `},"storage":{"files":[{"path":"/x","mode":420}]}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, _, err := Render(t.Context(), cfg, fetch)
+			if (err != nil) != (row.err != "") || (err != nil && !strings.Contains(err.Error(), row.err)) {
+				t.Fatalf("error is %v, want %q", err, row.err)
+			}
+			if len(out.Storage.Files) != row.files {
+				t.Errorf("%d files, want %d", len(out.Storage.Files), row.files)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		`{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/x","mode":420,"contents":{"source":"data:,x"}}]}}`,
+		`{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x"}]}}`,
+		`{"ignition":{"version":"3.6.0-experimental"}}`, `null`, `{}`, `[]`, "",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		cfg, _, err := Parse(raw)
+		if err == nil && cfg.Ignition.Version != Newest {
+			t.Errorf("version is %q", cfg.Ignition.Version)
+		}
+	})
+}
