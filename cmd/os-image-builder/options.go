@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/pflag"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
+)
+
+const defaultTerminationMessagePath = "/dev/termination-log"
+
+// options are the flags of one command, checked.
+type options struct {
+	terminationMessagePath string
+	steps                  int // for the progress lines
+	run                    func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+}
+
+// flags hold every flag's value; each command registers those it takes.
+type flags struct {
+	machineConfigDir, machineConfigSHA256 string
+	baseImage, finalImage                 string
+	dockerfile, workDir, storageDir       string
+	pullSecretDirs, caFiles, labels       []string
+	pushSecretDir                         string
+}
+
+// groups of flags that commands share.
+type group func(*pflag.FlagSet, *flags)
+
+func machineConfigFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.machineConfigDir, "machine-config-dir", "", "directory with the chunks of the MachineConfig, named 0000, 0001, …")
+	set.StringVar(&f.machineConfigSHA256, "machine-config-sha256", "", "SHA-256 of the MachineConfig's JSON, in hex")
+	set.StringVar(&f.baseImage, "base-image", "", "pullspec of the base image")
+}
+
+func registryFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.finalImage, "final-image", "", "repository and tag to push to")
+	set.StringArrayVar(&f.pullSecretDirs, "pull-secret-dir", nil, "mounted Secret to pull with; repeatable, the first that has a login wins")
+	set.StringVar(&f.pushSecretDir, "push-secret-dir", "", "mounted Secret to push with")
+	set.StringArrayVar(&f.caFiles, "ca-file", nil, "PEM file of certificates to trust besides the system's; may be missing; repeatable")
+}
+
+func volumeFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.workDir, "work-dir", "", "directory shared by prepare, build and push")
+	set.StringVar(&f.storageDir, "storage-dir", "", "directory of the image store shared by prepare, build and push")
+}
+
+func dockerfileFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.dockerfile, "dockerfile", "", "the rendered Dockerfile")
+}
+
+func labelFlags(set *pflag.FlagSet, f *flags) {
+	set.StringArrayVar(&f.labels, "label", nil, "label of the image, key=value; repeatable")
+}
+
+// commandSpec is what a command takes and does.
+type commandSpec struct {
+	name, about string
+	steps       int
+	groups      []group
+	required    []string
+	bind        func(*flags, map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+}
+
+var commands = []commandSpec{
+	{
+		name: "append", about: "put the config layer on the base image through the registry; nothing runs, nothing is pulled",
+		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, labelFlags},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image"},
+		bind:     bindAppend,
+	},
+	{
+		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, volumeFlags, dockerfileFlags},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile"},
+		bind:     bindPrepare,
+	},
+	{
+		name: "build", about: "run the steps of the Dockerfile, without credentials",
+		steps: imagebuilder.BuildSteps, groups: []group{volumeFlags, labelFlags},
+		required: []string{"work-dir", "storage-dir"},
+		bind:     bindBuild,
+	},
+	{
+		name: "push", about: "push what was built",
+		steps: imagebuilder.PushSteps, groups: []group{registryFlags, volumeFlags},
+		required: []string{"work-dir", "storage-dir", "final-image"},
+		bind:     bindPush,
+	},
+}
+
+// parse reads the command line. All errors are reported at once; with them come
+// options that still say where to report.
+func parse(args []string) (options, error) {
+	out := options{terminationMessagePath: defaultTerminationMessagePath}
+	if len(args) == 0 {
+		return out, fmt.Errorf("reading command line: no command; want one of %s", commandNames())
+	}
+	if args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+		return out, pflag.ErrHelp
+	}
+	for _, spec := range commands {
+		if spec.name != args[0] {
+			continue
+		}
+		return parseCommand(spec, args[1:])
+	}
+	return out, fmt.Errorf("reading command line: unknown command %q; want one of %s", args[0], commandNames())
+}
+
+func parseCommand(spec commandSpec, args []string) (options, error) {
+	out := options{steps: spec.steps}
+	values := &flags{}
+	set := flagSet(spec, values, &out.terminationMessagePath)
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return out, err
+		}
+		return out, fmt.Errorf("reading flags of %s: %w", spec.name, err)
+	}
+	labels, err := check(spec, set, values)
+	if err != nil {
+		return out, fmt.Errorf("reading flags of %s: %w", spec.name, err)
+	}
+	out.run = spec.bind(values, labels)
+	return out, nil
+}
+
+func flagSet(spec commandSpec, values *flags, terminationMessagePath *string) *pflag.FlagSet {
+	set := pflag.NewFlagSet(spec.name, pflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	for _, register := range spec.groups {
+		register(set, values)
+	}
+	set.StringVar(terminationMessagePath, "termination-message-path", defaultTerminationMessagePath, "file to write the result to; empty for none")
+	return set
+}
+
+// check validates all flags and returns the labels.
+func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]string, error) {
+	var problems []error
+	if set.NArg() > 0 {
+		problems = append(problems, fmt.Errorf("unexpected argument %q", set.Arg(0)))
+	}
+	for _, required := range spec.required {
+		if set.Lookup(required).Value.String() == "" {
+			problems = append(problems, fmt.Errorf("--%s is required", required))
+		}
+	}
+	if sum := values.machineConfigSHA256; sum != "" {
+		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
+			problems = append(problems, fmt.Errorf("--machine-config-sha256 %q is no SHA-256 in hex", sum))
+		}
+	}
+	if values.baseImage != "" {
+		if _, err := name.ParseReference(values.baseImage); err != nil {
+			problems = append(problems, fmt.Errorf("--base-image: %w", err))
+		}
+	}
+	if values.finalImage != "" {
+		if _, err := name.NewTag(values.finalImage, name.StrictValidation); err != nil {
+			problems = append(problems, fmt.Errorf("--final-image: %w", err))
+		}
+	}
+	labels := map[string]string{}
+	for _, label := range values.labels {
+		key, value, found := strings.Cut(label, "=")
+		if !found || key == "" {
+			problems = append(problems, fmt.Errorf("--label %q is not key=value", label))
+			continue
+		}
+		labels[key] = value
+	}
+	return labels, errors.Join(problems...)
+}
+
+func (f *flags) access() imagebuilder.Access {
+	return imagebuilder.Access{PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles}
+}
+
+func (f *flags) volumes() imagebuilder.Volumes {
+	return imagebuilder.Volumes{WorkDir: f.workDir, StorageDir: f.storageDir}
+}
+
+func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
+			Access: f.access(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
+			BaseImage: f.baseImage, FinalImage: f.finalImage, Labels: labels,
+		}, progress)
+	}
+}
+
+func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
+			Access: f.access(), Volumes: f.volumes(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
+			BaseImage: f.baseImage, FinalImage: f.finalImage, Dockerfile: f.dockerfile,
+		}, progress)
+	}
+}
+
+func bindBuild(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{Volumes: f.volumes(), Labels: labels}, progress)
+	}
+}
+
+func bindPush(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
+			Access: f.access(), Volumes: f.volumes(), FinalImage: f.finalImage,
+		}, progress)
+	}
+}
+
+func commandNames() string {
+	names := make([]string, len(commands))
+	for i, spec := range commands {
+		names[i] = spec.name
+	}
+	return strings.Join(names, ", ")
+}
+
+func usage() string {
+	var text strings.Builder
+	text.WriteString("os-image-builder makes an OS image inside a build pod.\n")
+	for _, spec := range commands {
+		var path string
+		fmt.Fprintf(&text, "\nos-image-builder %s: %s\n%s", spec.name, spec.about, flagSet(spec, &flags{}, &path).FlagUsages())
+	}
+	return text.String()
+}

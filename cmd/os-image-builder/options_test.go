@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+var sum = strings.Repeat("ab", 32)
+
+func TestParse(t *testing.T) {
+	appendFlags := []string{"append", "--machine-config-dir=/c", "--machine-config-sha256=" + sum, "--base-image=quay.io/a/b:1", "--final-image=10.0.0.1:5000/os/final:rendered-1"}
+	tests := []struct {
+		name string
+		args []string
+		want []string // parts of the error; none: accepted
+	}{
+		{"append", append(appendFlags, "--label=a=b", "--label=c=d=e", "--label=e=", "--ca-file=/ca", "--pull-secret-dir=/p", "--pull-secret-dir=/q", "--push-secret-dir=/s"), nil},
+		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile=/d"), nil},
+		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--label=a=b"}, nil},
+		{"push", []string{"push", "--work-dir=/w", "--storage-dir=/s", "--final-image=quay.io/a/b:1", "--pull-secret-dir=/p"}, nil},
+		{"no command", nil, []string{"no command", "append, prepare, build, push"}},
+		{"unknown command", []string{"pull"}, []string{`unknown command "pull"`, "append, prepare, build, push"}},
+		{
+			"all problems at once",
+			[]string{"append", "--machine-config-sha256=xyz", "--base-image=UPPER", "--final-image=quay.io/a/b@sha256:" + sum, "--label=nope", "surplus"},
+			[]string{"--machine-config-dir is required", "--machine-config-sha256", "--base-image", "--final-image", `--label "nope"`, `unexpected argument "surplus"`},
+		},
+		{"final image without a tag", []string{"push", "--work-dir=/w", "--storage-dir=/s", "--final-image=quay.io/a/b"}, []string{"--final-image"}},
+		{"build takes no credential", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--push-secret-dir=/p"}, []string{"push-secret-dir"}},
+		{"unknown flag", append(appendFlags, "--insecure"), []string{"insecure"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			options, err := parse(test.args)
+			if len(test.want) == 0 {
+				if err != nil || options.run == nil || options.steps == 0 {
+					t.Errorf("options = %+v, %v", options, err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error = %v, want it to contain %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestRunWritesATerminationMessage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	var out bytes.Buffer
+	code := run(context.Background(), []string{"build", "--work-dir=/nonexistent", "--storage-dir=/nonexistent", "--termination-message-path=" + path}, &out)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := buildspec.ParseResult(string(content))
+	if err != nil || code != 1 || result.Succeeded || result.Reason != "BuildFailed" || !strings.Contains(result.Message, "build plan") {
+		t.Errorf("code %d, result %+v, %v", code, result, err)
+	}
+	if !strings.Contains(out.String(), "failed (BuildFailed): ") {
+		t.Errorf("log: %s", out.String())
+	}
+}
+
+func TestFlagErrorsAreReportedToo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "message")
+	var out bytes.Buffer
+	code := run(context.Background(), []string{"append", "--termination-message-path=" + path}, &out)
+	content, err := os.ReadFile(path)
+	if err != nil || code != 1 || !strings.Contains(string(content), "--base-image is required") {
+		t.Errorf("code %d, message %s, %v", code, content, err)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"append", "--help"}} {
+		var out bytes.Buffer
+		if code := run(context.Background(), args, &out); code != 0 || !strings.Contains(out.String(), "os-image-builder prepare: ") {
+			t.Errorf("%v: code %d, %s", args, code, out.String())
+		}
+	}
+}

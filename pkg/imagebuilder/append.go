@@ -1,0 +1,104 @@
+package imagebuilder
+
+import (
+	"context"
+	"errors"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// layerHistory is the history entry of the config layer.
+const layerHistory = "machine-os-builder: MachineConfig laid in"
+
+// AppendOptions are the inputs of Append.
+type AppendOptions struct {
+	Access
+	MachineConfigDir    string
+	MachineConfigSHA256 string
+	BaseImage           string
+	FinalImage          string
+	Labels              map[string]string
+}
+
+// Append makes and pushes an image in which nothing has to run. The result is
+// filled as far as the work got.
+func Append(ctx context.Context, options AppendOptions, progress *Progress) (result buildspec.Result, err error) {
+	defer func() { result.Timings = progress.Timings() }()
+	clients, err := options.Access.clients()
+	if err != nil {
+		return result, err
+	}
+	defer func() {
+		traffic := clients.traffic()
+		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
+	}()
+
+	progress.Step("config", "reading the MachineConfig")
+	config, err := readMachineConfig(options.MachineConfigDir, options.MachineConfigSHA256)
+	if err != nil {
+		return result, err
+	}
+	progress.Done("%s, SHA-256 %s", config.Name, options.MachineConfigSHA256)
+
+	base, err := openBase(ctx, clients, options.BaseImage, progress)
+	if err != nil {
+		return result, err
+	}
+	result.BaseDigest = base.Digest
+
+	progress.Step("layer", "making the config layer")
+	fetch, err := newFetcher(clients.cas)
+	if err != nil {
+		return result, err
+	}
+	indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
+	layers, err := buildConfigLayers(ctx, config, base.Images, indexes, fetch)
+	if err != nil {
+		return result, err
+	}
+	progress.Done("%d entries, %s compressed", layers.entries, size(layers.bytes))
+
+	progress.Step("push", "pushing %s", options.FinalImage)
+	before := clients.traffic()
+	pushed, err := clients.push.Append(ctx, base, options.FinalImage, registry.Content{
+		Layer: layers.of, Labels: options.Labels, CreatedBy: layerHistory,
+	})
+	if err != nil {
+		return result, pushFailure(err)
+	}
+	result.Digest = pushed.Digest
+	traffic := clients.traffic()
+	progress.Done("%s of the base in place, %d of them copied; %s up, %s down", plural(pushed.Layers, "layer"),
+		pushed.Streamed, size(traffic.Up-before.Up), size(traffic.Down-before.Down))
+	progress.Note("the registry confirms %s; moved in all: %s up, %s down", pushed.Digest, size(traffic.Up), size(traffic.Down))
+	return result, nil
+}
+
+func openBase(ctx context.Context, clients *clients, pullspec string, progress *Progress) (*registry.Base, error) {
+	progress.Step("base", "reading the base image's manifest: %s", pullspec)
+	base, err := clients.pull.Open(ctx, pullspec)
+	if err != nil {
+		return nil, fail(api.ReasonPullFailed, err)
+	}
+	layers, bytes := 0, int64(0)
+	for _, image := range base.Images {
+		layers += len(image.Layers)
+		bytes += imageBytes(image)
+	}
+	progress.Done("%s: %s, %s, %s that stay where they are", base.Digest,
+		plural(len(base.Images), "platform"), plural(layers, "layer"), size(bytes))
+	for _, digest := range base.Skipped {
+		progress.Note("left out of the new index, no Linux image: %s", digest)
+	}
+	return base, nil
+}
+
+// pushFailure tells a push that failed from one that cannot be confirmed.
+func pushFailure(err error) error {
+	if errors.Is(err, registry.ErrUnconfirmed) {
+		return fail(api.ReasonUnconfirmedDigest, err)
+	}
+	return fail(api.ReasonPushFailed, err)
+}

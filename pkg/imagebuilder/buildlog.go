@@ -1,0 +1,76 @@
+package imagebuilder
+
+import (
+	"regexp"
+	"strconv"
+)
+
+// buildLog follows buildah's output to know which step runs. This is the one
+// place that reads the texts of a foreign tool.
+type buildLog struct {
+	stage, number int // counted from 1
+	text          string
+	exitCode      int
+	log           tail
+	cause         string
+	committing    bool
+}
+
+// The line that begins a step, "[2/3] STEP 4/7: RUN make". It need not begin a
+// line of the log: the step before may have ended its output without one. There
+// are always several stages, since configs is one.
+var stepLine = regexp.MustCompile(`\[(\d+)/\d+\] STEP (\d+)/\d+: (.*)$`)
+
+// The lines that a commit writes for each layer and the config.
+var copyLine = regexp.MustCompile(`^Copying (?:blob|config) sha256:[0-9a-f]{64}$`)
+
+// The lines with which buildah ends after a step failed.
+var (
+	exitLine  = regexp.MustCompile(`exit status (\d+)$`)
+	errorLine = regexp.MustCompile(`^Error: (.*)$`)
+)
+
+func newBuildLog() *buildLog { return &buildLog{log: tail{limit: tailLines}} }
+
+// add takes the next line of output, and says whether it is worth showing: a
+// commit names every layer of the base each time.
+func (b *buildLog) add(line string) bool {
+	switch {
+	case line == "Getting image source signatures":
+		b.committing = true
+		return false
+	case b.committing && copyLine.MatchString(line):
+		return false
+	case b.committing && line == "Writing manifest to image destination":
+		b.committing = false
+		return false
+	}
+	b.committing = false
+	b.follow(line)
+	return true
+}
+
+func (b *buildLog) follow(line string) {
+	if match := stepLine.FindStringSubmatch(line); match != nil {
+		b.stage, b.number, b.text = atoi(match[1]), atoi(match[2]), match[3]
+		b.log = tail{limit: tailLines}
+		return
+	}
+	if match := errorLine.FindStringSubmatch(line); match != nil {
+		b.cause = match[1]
+		if exit := exitLine.FindStringSubmatch(line); exit != nil {
+			b.exitCode = atoi(exit[1])
+		}
+		return
+	}
+	b.log.add(line)
+}
+
+// atoi is for digits that were matched; a number too large is no number.
+func atoi(digits string) int {
+	number, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return number
+}

@@ -1,0 +1,124 @@
+package imagebuilder
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+)
+
+const custom = "FROM configs AS final\nRUN echo fine\n\nRUN echo before; \\\n  nosuchcommand --x\nCOPY --from=configs /a /b\n"
+
+func rendered(t *testing.T, text string) *dockerfile.File {
+	t.Helper()
+	whole, err := dockerfile.Render("quay.io/base:1", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := dockerfile.ParseRendered(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestS12FailingStepIsNamed(t *testing.T) {
+	const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	tests := []struct {
+		name   string
+		output string
+		want   buildspec.Result
+		shown  int // lines
+	}{
+		{
+			name: "command",
+			output: "[1/2] STEP 1/2: FROM quay.io/base:1 AS configs\n[1/2] STEP 2/2: ADD machine-config.tar /\n" +
+				"Getting image source signatures\nCopying blob sha256:" + digest + "\nWriting manifest to image destination\n--> 4dcc3df0c683\n" +
+				"[2/2] STEP 1/4: FROM 4dcc AS final\n[2/2] STEP 2/4: RUN echo fine\nfine\n" +
+				"[2/2] STEP 3/4: RUN echo before;   nosuchcommand --x\nbefore\nsh: nosuchcommand: not found\n" +
+				`Error: building at STEP "RUN echo before;   nosuchcommand --x": exit status 127` + "\n",
+			want: buildspec.Result{
+				Step: "RUN echo before;   nosuchcommand --x", Line: 4, ExitCode: 127, Log: []string{"before", "sh: nosuchcommand: not found"},
+				Message: "line 4 of the custom Dockerfile failed with exit code 127: RUN echo before;   nosuchcommand --x",
+			},
+			shown: 10,
+		},
+		{
+			name:   "no command",
+			output: "[2/2] STEP 4/4: COPY --from=configs /a /b\nError: building at STEP \"COPY --from=configs /a /b\": copier: stat: \"/a\": no such file or directory\n",
+			want: buildspec.Result{
+				Step: "COPY --from=configs /a /b", Line: 6, ExitCode: 125,
+				Message: `line 6 of the custom Dockerfile failed: COPY --from=configs /a /b: building at STEP "COPY --from=configs /a /b": copier: stat: "/a": no such file or directory`,
+			},
+			shown: 2,
+		},
+		{
+			name:   "output without a line's end before the step",
+			output: "[2/2] STEP 2/4: RUN echo fine\nno end[2/2] STEP 3/4: RUN echo before;   nosuchcommand --x\nError: building at STEP \"RUN\": exit status 1\n",
+			want: buildspec.Result{
+				Step: "RUN echo before;   nosuchcommand --x", Line: 4, ExitCode: 1,
+				Message: "line 4 of the custom Dockerfile failed with exit code 1: RUN echo before;   nosuchcommand --x",
+			},
+			shown: 3,
+		},
+		{
+			name:   "a step that is not the administrator's",
+			output: "[1/2] STEP 2/2: ADD machine-config.tar /\nError: building at STEP \"ADD machine-config.tar /\": no space left on device\n",
+			want: buildspec.Result{
+				Step: "ADD machine-config.tar /", ExitCode: 125,
+				Message: `the step failed: ADD machine-config.tar /: building at STEP "ADD machine-config.tar /": no space left on device`,
+			},
+			shown: 2,
+		},
+		{
+			name:   "before the first step",
+			output: "Error: no such image\n",
+			want:   buildspec.Result{Message: "running the Dockerfile: buildah build: exit status 125: Error: no such image"},
+			shown:  1,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			log, all, shown := newBuildLog(), tail{limit: tailLines}, 0
+			for line := range strings.Lines(test.output) {
+				line = strings.TrimSuffix(line, "\n")
+				all.add(line)
+				if log.add(line) {
+					shown++
+				}
+			}
+			err := buildFailure(&exitError{command: "build", code: 125, log: all.lines}, log, rendered(t, custom))
+			got := Report(buildspec.Result{}, err)
+			if got.Reason != api.ReasonBuildFailed || got.Succeeded || got.Message != test.want.Message ||
+				got.Step != test.want.Step || got.Line != test.want.Line || got.ExitCode != test.want.ExitCode || !slices.Equal(got.Log, test.want.Log) {
+				t.Errorf("result = %+v\nwant %+v", got, test.want)
+			}
+			if shown != test.shown {
+				t.Errorf("%d lines shown, want %d", shown, test.shown)
+			}
+		})
+	}
+}
+
+func TestLogKeepsTheLastLines(t *testing.T) {
+	log := newBuildLog()
+	log.add("[2/2] STEP 2/4: RUN yes")
+	for range 1000 {
+		log.add("y")
+	}
+	log.add("last")
+	if lines := log.log.lines; len(lines) != tailLines || lines[tailLines-1] != "last" {
+		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+func TestFailureOfAnotherKindIsPassedOn(t *testing.T) {
+	cause := errors.New("starting buildah: not found")
+	if err := buildFailure(cause, newBuildLog(), rendered(t, custom)); !errors.Is(err, cause) {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -1,0 +1,99 @@
+package imagebuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// Failure is an error that knows the reason it is to be reported under.
+type Failure struct {
+	Reason string // a condition reason of package api
+	Err    error
+	// Step tells about a Dockerfile step that failed, if one did.
+	Step *FailedStep
+}
+
+// FailedStep is a Dockerfile instruction that did not succeed.
+type FailedStep struct {
+	Text     string
+	Line     int // in the custom Dockerfile; 0 when it is not of it
+	ExitCode int
+	Log      []string
+}
+
+// Error implements error.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap implements errors.Unwrap.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// fail gives an error a reason, unless it has one.
+func fail(reason string, err error) error {
+	var known *Failure
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	return &Failure{Reason: reason, Err: err}
+}
+
+// Report makes the result of what a command did: of a nil error, success.
+func Report(result buildspec.Result, err error) buildspec.Result {
+	if err == nil {
+		result.Succeeded = true
+		return result
+	}
+	result.Succeeded, result.Digest = false, ""
+	result.Reason, result.Message = reasonOf(err), err.Error()+hint(err)
+	var failure *Failure
+	if errors.As(err, &failure) && failure.Step != nil {
+		result.Step, result.Line = failure.Step.Text, failure.Step.Line
+		result.ExitCode, result.Log = failure.Step.ExitCode, failure.Step.Log
+	}
+	return result
+}
+
+func reasonOf(err error) string {
+	var failure *Failure
+	var config *configlayer.ConfigError
+	var lint *dockerfile.LintError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return api.ReasonBuildInterrupted
+	case errors.As(err, &config):
+		return api.ReasonInvalidRenderedConfig
+	case errors.As(err, &lint):
+		return api.ReasonInvalidDockerfile
+	case errors.As(err, &failure):
+		return failure.Reason
+	default:
+		return api.ReasonBuildFailed
+	}
+}
+
+// hint says what an administrator can do about a registry's answer.
+func hint(err error) string {
+	var answer *registry.Error
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	advice := map[error]string{
+		registry.ErrUnauthorized: "the Secret has no login that this registry accepts",
+		registry.ErrDenied:       "the login in the Secret has no right to that repository",
+		registry.ErrTLS:          "the registry's certificate must be trusted by the builder",
+		registry.ErrRateLimited:  "the registry limits requests: a login, or a mirror, has higher limits",
+		registry.ErrNotFound:     "check the pullspec",
+	}
+	for class, text := range advice {
+		if errors.Is(answer.Class, class) {
+			return fmt.Sprintf(" (%s)", text)
+		}
+	}
+	return ""
+}

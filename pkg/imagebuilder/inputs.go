@@ -1,0 +1,152 @@
+package imagebuilder
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// readMachineConfig puts the mounted chunks together, in order of their names,
+// and checks them against the hash.
+func readMachineConfig(dir, sha256 string) (*mcfgv1.MachineConfig, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading MachineConfig: %w", err)
+	}
+	payload := buildspec.Payload{SHA256: sha256}
+	for _, entry := range entries { // sorted by name
+		// A mounted ConfigMap has hidden entries of the kubelet's besides the keys.
+		if entry.Name()[0] == '.' {
+			continue
+		}
+		chunk, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("reading MachineConfig: %w", err)
+		}
+		payload.Chunks = append(payload.Chunks, string(chunk))
+	}
+	document, err := payload.Decode()
+	if err != nil {
+		return nil, fmt.Errorf("reading MachineConfig: %w", err)
+	}
+	config := &mcfgv1.MachineConfig{}
+	if err := json.Unmarshal(document, config); err != nil {
+		return nil, fail(api.ReasonInvalidRenderedConfig, fmt.Errorf("reading MachineConfig: %w", err))
+	}
+	return config, nil
+}
+
+// readCredentials merges the mounted Secrets; the first that has a login wins.
+func readCredentials(dirs []string) (*dockerconfig.Config, error) {
+	var configs []*dockerconfig.Config
+	for _, dir := range dirs {
+		files := map[string][]byte{}
+		for _, name := range []string{dockerconfig.KeyDockerConfigJSON, dockerconfig.KeyDockerCfg} {
+			content, err := os.ReadFile(filepath.Join(dir, name))
+			switch {
+			case err == nil:
+				files[name] = content
+			case !errors.Is(err, fs.ErrNotExist):
+				return nil, fail(api.ReasonInvalidConfig, fmt.Errorf("reading credentials: %w", err))
+			}
+		}
+		config, err := dockerconfig.ParseFiles(files)
+		if err != nil {
+			return nil, fail(api.ReasonInvalidConfig, fmt.Errorf("secret mounted at %s: %w", dir, err))
+		}
+		configs = append(configs, config)
+	}
+	return dockerconfig.Merge(configs...), nil
+}
+
+// readCAs reads the certificate bundles that are there: the ConfigMap they come
+// from is an optional one.
+func readCAs(files []string) ([][]byte, error) {
+	var bundles [][]byte
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading certificates: %w", err)
+		}
+		if len(content) > 0 {
+			bundles = append(bundles, content)
+		}
+	}
+	return bundles, nil
+}
+
+// Access is how registries are reached.
+type Access struct {
+	PullSecretDirs []string
+	PushSecretDir  string
+	CAFiles        []string
+	Retry          registry.Retry // of single requests; zero for the default
+}
+
+// clients are the two sides: one reads the base and other images, with the pull
+// Secrets and, where they have nothing, the push Secret; the other writes.
+type clients struct {
+	pull, push      *registry.Client
+	pullCredentials *dockerconfig.Config
+	pushCredentials *dockerconfig.Config
+	cas             [][]byte
+}
+
+func (a Access) clients() (*clients, error) {
+	var pushDirs []string
+	if a.PushSecretDir != "" {
+		pushDirs = []string{a.PushSecretDir}
+	}
+	out := &clients{}
+	var err error
+	if out.pushCredentials, err = readCredentials(pushDirs); err != nil {
+		return nil, err
+	}
+	pull, err := readCredentials(a.PullSecretDirs)
+	if err != nil {
+		return nil, err
+	}
+	out.pullCredentials = dockerconfig.Merge(pull, out.pushCredentials)
+	if out.cas, err = readCAs(a.CAFiles); err != nil {
+		return nil, err
+	}
+	options := registry.Options{CAs: out.cas, UserAgent: "os-image-builder", Retry: a.Retry}
+	options.Credentials = out.pullCredentials
+	if out.pull, err = registry.NewClient(options); err != nil {
+		return nil, fail(api.ReasonInvalidConfig, err)
+	}
+	options.Credentials = out.pushCredentials
+	if out.push, err = registry.NewClient(options); err != nil {
+		return nil, fail(api.ReasonInvalidConfig, err)
+	}
+	return out, nil
+}
+
+func (c *clients) traffic() registry.Traffic {
+	pull, push := c.pull.Traffic(), c.push.Traffic()
+	return registry.Traffic{Down: pull.Down + push.Down, Up: pull.Up + push.Up}
+}
+
+// sortedPairs prints a map as key=value, in order.
+func sortedPairs(m map[string]string) []string {
+	pairs := make([]string, 0, len(m))
+	for key, value := range m {
+		pairs = append(pairs, key+"="+value)
+	}
+	sort.Strings(pairs)
+	return pairs
+}

@@ -1,0 +1,314 @@
+package imagebuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// PrepareOptions are the inputs of Prepare.
+type PrepareOptions struct {
+	Access
+	Volumes
+	MachineConfigDir    string
+	MachineConfigSHA256 string
+	BaseImage           string
+	FinalImage          string
+	Dockerfile          string
+}
+
+// Prepare lays out a build: it pulls the base and every other image that the
+// Dockerfile names, by digest, puts the base's layers into the final image's
+// repository, and writes the config layer and the Dockerfile.
+func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (result buildspec.Result, err error) {
+	defer func() { result.Timings = progress.Timings() }()
+	clients, err := options.Access.clients()
+	if err != nil {
+		return result, err
+	}
+	defer func() {
+		traffic := clients.traffic()
+		result.BytesPulled += traffic.Down
+		result.BytesPushed += traffic.Up
+	}()
+	p := &preparation{options: options, clients: clients, progress: progress}
+
+	progress.Step("inputs", "reading the MachineConfig and the Dockerfile")
+	config, err := readMachineConfig(options.MachineConfigDir, options.MachineConfigSHA256)
+	if err != nil {
+		return result, err
+	}
+	file, err := readDockerfile(options.Dockerfile)
+	if err != nil {
+		return result, err
+	}
+	progress.Done("%s; %s", config.Name, plural(file.Steps(), "custom instruction"))
+
+	base, err := openBase(ctx, clients, options.BaseImage, progress)
+	if err != nil {
+		return result, err
+	}
+	result.BaseDigest = base.Digest
+	image, err := forPlatform(base)
+	if err != nil {
+		return result, err
+	}
+
+	progress.Step("pull", "pulling %s (%s), making the config layer", plural(1+len(file.Images()), "image"), image.Platform)
+	group, groupCtx := errgroup.WithContext(ctx)
+	pulled := &pulled{layers: map[string]bool{}}
+	group.Go(func() error { return p.pullAll(groupCtx, image, file, pulled) })
+	group.Go(func() error {
+		indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
+		fetch, err := newFetcher(clients.cas)
+		if err != nil {
+			return err
+		}
+		layer, err := buildConfigLayer(groupCtx, config, image, indexes, fetch)
+		if err != nil {
+			return err
+		}
+		return p.writeContext(layer)
+	})
+	if err := group.Wait(); err != nil {
+		return result, err
+	}
+	result.BytesPulled += pulled.bytes
+	progress.Done("%s pulled", size(pulled.bytes))
+	return result, p.writePlan(base, image, file, pulled)
+}
+
+type preparation struct {
+	options  PrepareOptions
+	clients  *clients
+	progress *Progress
+}
+
+// pulled is what lies in the store.
+type pulled struct {
+	driver storageDriver
+	base   string // the name of the base image there
+	bytes  int64
+	layers map[string]bool
+}
+
+func (p *pulled) add(image *registry.BaseImage) {
+	for _, layer := range image.Layers {
+		if !p.layers[layer.Digest] {
+			p.layers[layer.Digest] = true
+			p.bytes += layer.Size
+		}
+	}
+}
+
+func readDockerfile(path string) (*dockerfile.File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading Dockerfile: %w", err)
+	}
+	return dockerfile.ParseRendered(string(text))
+}
+
+// forPlatform picks the image that this machine can run steps in.
+func forPlatform(base *registry.Base) (*registry.BaseImage, error) {
+	want := "linux/" + runtime.GOARCH
+	var have []string
+	for _, image := range base.Images {
+		if image.Platform == want || strings.HasPrefix(image.Platform, want+"/") {
+			return image, nil
+		}
+		have = append(have, image.Platform)
+	}
+	return nil, fail(api.ReasonPullFailed, fmt.Errorf("choosing the image of %s: this node is %s, the image is for %s",
+		base.Name, want, strings.Join(have, ", ")))
+}
+
+// pinned is an image by its digest alone.
+func pinned(pullspec, digest string) (string, error) {
+	reference, err := name.ParseReference(pullspec)
+	if err != nil {
+		return "", fail(api.ReasonInvalidConfig, fmt.Errorf("reading image name: %w", err))
+	}
+	return reference.Context().Digest(digest).Name(), nil
+}
+
+// pullAll chooses the storage driver and pulls into the store. The logins are
+// written into a directory of this container's own for that time.
+func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, file *dockerfile.File, into *pulled) error {
+	var err error
+	if into.driver, err = chooseDriver(ctx, p.options.Volumes, p.progress); err != nil {
+		return err
+	}
+	program, err := newBuildah(p.options.Volumes, into.driver)
+	if err != nil {
+		return err
+	}
+	defer program.close()
+	if err := p.pullBase(ctx, program, base, into); err != nil {
+		return err
+	}
+	if len(file.Images()) == 0 {
+		return nil
+	}
+	login, err := program.login("pull", p.clients.pullCredentials, p.clients.cas)
+	if err != nil {
+		return err
+	}
+	for _, image := range file.Images() {
+		if err := p.pullNamed(ctx, program, login, image, into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pullBase also puts the base's layers into the final image's repository, so
+// that push has to upload only what is new. In the same registry that is a
+// mount, and the base is pulled through the final repository then: buildah looks
+// for a layer where it pulled it from, and push may have no right to look into
+// the base's repository. From another registry it is a copy, made meanwhile.
+func (p *preparation) pullBase(ctx context.Context, program *buildah, base *registry.BaseImage, into *pulled) error {
+	direct, err := pinned(p.options.BaseImage, base.Digest)
+	if err != nil {
+		return err
+	}
+	through, err := pinned(p.options.FinalImage, base.Digest)
+	if err != nil {
+		return err
+	}
+	into.base = direct
+	into.add(base)
+	if host(direct) == host(through) && p.copyBase(ctx, base) {
+		login, err := program.login("push", p.clients.pushCredentials, p.clients.cas)
+		if err != nil {
+			return err
+		}
+		if err = p.pull(ctx, program, login, through); err == nil {
+			into.base = through
+			return nil
+		}
+		p.progress.Note("warning: %v; pulling from its own repository", err)
+	}
+	login, err := program.login("pull", p.clients.pullCredentials, p.clients.cas)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.pull(ctx, program, login, direct) })
+	if host(direct) != host(through) {
+		group.Go(func() error { p.copyBase(ctx, base); return nil })
+	}
+	return group.Wait()
+}
+
+func host(pullspec string) string {
+	registry, _, _ := strings.Cut(pullspec, "/")
+	return registry
+}
+
+// pullNamed pulls an image that the custom Dockerfile names, so that it has that
+// name in the store. One that is named by a digest is pulled by it, since an
+// index's digest leads to the image of this platform only in its own name; of
+// any other, the digest is asked for once and the name given afterwards.
+func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []string, image string, into *pulled) error {
+	opened, err := p.clients.pull.Open(ctx, image)
+	if err != nil {
+		return fail(api.ReasonPullFailed, fmt.Errorf("image of the custom Dockerfile: %w", err))
+	}
+	chosen, err := forPlatform(opened)
+	if err != nil {
+		return err
+	}
+	byDigest, err := pinned(image, opened.Digest)
+	if err != nil {
+		return err
+	}
+	if err := p.pull(ctx, program, login, byDigest); err != nil {
+		return err
+	}
+	into.add(chosen)
+	p.progress.Note("pulled %s: %s, %s", image, opened.Digest, size(imageBytes(chosen)))
+	if strings.Contains(image, "@") {
+		return nil
+	}
+	return program.run(ctx, func(string) {}, "tag", byDigest, storeName(image))
+}
+
+// storeName is the full name under which a build looks for an image.
+func storeName(image string) string {
+	reference, err := name.ParseReference(image)
+	if err != nil {
+		return image
+	}
+	return strings.Replace(reference.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
+}
+
+func (p *preparation) pull(ctx context.Context, program *buildah, login []string, image string) error {
+	err := program.run(ctx, func(string) {}, "pull", append(login, "--retry", "4", "docker://"+image)...)
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return fail(api.ReasonPullFailed, fmt.Errorf("pulling %s: %w", image, err))
+	}
+	return err
+}
+
+// copyBase says whether the base lies in the final repository now.
+func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) bool {
+	copied, err := p.clients.push.CopyImage(ctx, image, p.options.FinalImage)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
+		}
+		return false
+	}
+	p.progress.Note("the base's %s lie in the target repository, %d of them copied", plural(copied.Layers, "layer"), copied.Streamed)
+	return true
+}
+
+func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, file *dockerfile.File, into *pulled) error {
+	text, err := file.Render(into.base)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(p.options.dockerfile(), []byte(dockerfile.EscapeFirst(text)), 0o600); err != nil {
+		return fmt.Errorf("writing Dockerfile: %w", err)
+	}
+	return p.options.writePlan(plan{
+		Driver: into.driver, BaseImage: p.options.BaseImage, BaseDigest: base.Digest,
+		Platform: image.Platform, ImageDigest: image.Digest,
+	})
+}
+
+// writeContext writes the build context, which is the config layer alone.
+func (p *preparation) writeContext(layer layerWriter) (err error) {
+	dir := p.options.context()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("writing build context: %w", err)
+	}
+	out, err := os.Create(filepath.Join(dir, dockerfile.ConfigLayerFile))
+	if err != nil {
+		return fmt.Errorf("writing build context: %w", err)
+	}
+	defer func() {
+		if closeErr := out.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("writing build context: %w", closeErr)
+		}
+	}()
+	if err := layer.WriteTar(out); err != nil {
+		return fmt.Errorf("writing the config layer: %w", err)
+	}
+	p.progress.Note("config layer: %d entries", layer.Len())
+	return nil
+}
