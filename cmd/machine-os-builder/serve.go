@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/klog/v2"
+)
+
+// serve starts the health and metrics servers; an address that cannot be
+// listened on is an error at once.
+func serve(o options, gatherer prometheus.Gatherer, ready *atomic.Bool) (httpServers, error) {
+	health := http.NewServeMux()
+	health.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
+	health.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready.Load()) })
+	measures := http.NewServeMux()
+	measures.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+
+	var servers httpServers
+	for _, s := range []struct {
+		address string
+		handler http.Handler
+	}{{o.healthAddress, health}, {o.metricsAddress, measures}} {
+		if s.address == "" {
+			continue
+		}
+		listener, err := net.Listen("tcp", s.address)
+		if err != nil {
+			servers.close()
+			return nil, fmt.Errorf("listening on %s: %w", s.address, err)
+		}
+		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second}
+		servers = append(servers, server)
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				klog.Background().Error(err, "Server ended", "address", s.address)
+			}
+		}()
+	}
+	return servers, nil
+}
+
+func answer(w http.ResponseWriter, ok bool) {
+	if !ok {
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}

@@ -1,0 +1,96 @@
+package backend
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+// Backend runs image builds. All methods can be repeated: starting what is
+// started and removing what is gone are successes.
+type Backend interface {
+	// Kind is what users call a run's object: pod or build.
+	Kind() string
+	// Watch calls notify when a build comes to stand differently; before or
+	// after is nil when it did not or does not exist. That a build is asked to
+	// go is no news; that it is gone is. Called once, before the informers run.
+	Watch(notify func(before, after *Observation)) error
+	// Start makes the objects of a build and its run. An object of the same
+	// name that was made for the same Request.ID is taken as it is; one made
+	// for another is an error for which errors.As finds a *ForeignObjectError.
+	Start(ctx context.Context, r buildspec.Request) error
+	// List returns every build that exists in any part, of all pools; live
+	// asks the API server about runs instead of the cache.
+	List(ctx context.Context, live bool) ([]Observation, error)
+	// DeleteRun removes a build's run and leaves its inputs, for a further try.
+	DeleteRun(ctx context.Context, o Observation) error
+	// Remove removes all of a build.
+	Remove(ctx context.Context, o Observation) error
+}
+
+// Phase is how far a run has come.
+type Phase string
+
+// Phases in the order of a run.
+const (
+	// PhaseNone: inputs exist, a run does not.
+	PhaseNone Phase = ""
+	// PhasePending: the run waits for a node, an image or a volume.
+	PhasePending Phase = "Pending"
+	// PhasePreparing: images are pulled; no step has run.
+	PhasePreparing Phase = "Preparing"
+	PhaseRunning   Phase = "Running"
+	PhaseSucceeded Phase = "Succeeded"
+	// PhaseFailed: the build itself failed.
+	PhaseFailed Phase = "Failed"
+	// PhaseInterrupted: the run ended through no fault of its content, as by
+	// eviction or the loss of its node.
+	PhaseInterrupted Phase = "Interrupted"
+)
+
+// Active is true while a run may still do something.
+func (p Phase) Active() bool {
+	return p == PhasePending || p == PhasePreparing || p == PhaseRunning
+}
+
+// Observation is all that exists of one build.
+type Observation struct {
+	Pool           buildspec.Pool
+	RenderedConfig string
+	// ID is the inputs hash that every part of the build was made for; empty
+	// when parts disagree.
+	ID           string
+	Attempt      int
+	RebuildToken string
+	Changes      []string
+	// Object names the run as users would give it to kubectl: pod/build-….
+	Object string
+	// UID of the run; empty without one.
+	UID   types.UID
+	Phase Phase
+	// Deleting is true once any part has been asked to go.
+	Deleting bool
+	// Result is what a run that ended reports of itself; its digest is to be
+	// confirmed.
+	Result buildspec.Result
+	// Reason and Message say why a pending run waits or how a run ended.
+	// Reason is a condition reason of pkg/api.
+	Reason  string
+	Message string
+	Log     []string
+	// Created, Started and Finished are zero while they have not happened.
+	Created, Started, Finished time.Time
+}
+
+// ForeignObjectError says that a name which a build needs is taken.
+type ForeignObjectError struct {
+	Object string // kind/name
+	Why    string
+}
+
+func (e *ForeignObjectError) Error() string {
+	return e.Object + " exists but is not this build's: " + e.Why
+}

@@ -1,0 +1,125 @@
+package pod
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+// Reasons in a pod's status. Those without a constant in k8s.io/api are the
+// kubelet's (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown) and the node
+// lifecycle controller's.
+const (
+	podDeadlineExceeded  = "DeadlineExceeded"
+	containerOOMKilled   = "OOMKilled"
+	podEvicted           = "Evicted"
+	podPreempting        = "Preempting"
+	podNodeLost          = "NodeLost"
+	podNodeShutdown      = "Terminated"
+	podNodeShutdownOlder = "Shutdown"
+	podNodeAffinity      = "NodeAffinity"
+	podUnexpected        = "UnexpectedAdmissionError"
+	podOutOfPods         = "OutOfpods"
+	podOutOfCPU          = "OutOfcpu"
+	podOutOfMemory       = "OutOfmemory"
+)
+
+var interruptions = []string{
+	podEvicted, podPreempting, podNodeLost, podNodeShutdown, podNodeShutdownOlder,
+	podNodeAffinity, podUnexpected, podOutOfPods, podOutOfCPU, podOutOfMemory,
+}
+
+// exitKilled is the exit code of a process ended by SIGKILL.
+const exitKilled = 137
+
+// observeFailure names what ended a pod: the cluster, a limit, or the build.
+func observeFailure(o *backend.Observation, p *corev1.Pod) {
+	o.Phase, o.Reason = backend.PhaseFailed, api.ReasonBuildFailed
+	failed := failedContainer(p)
+	if failed != nil {
+		o.Finished = failed.State.Terminated.FinishedAt.Time
+	}
+	switch {
+	case p.Status.Reason == podDeadlineExceeded:
+		o.Reason = api.ReasonBuildTimedOut
+		o.Message = fmt.Sprintf("the build did not end within %s", api.KeyBuildTimeout)
+		if s := p.Spec.ActiveDeadlineSeconds; s != nil {
+			o.Message += fmt.Sprintf("=%ds", *s)
+		}
+	case slices.Contains(interruptions, p.Status.Reason) || disrupted(p):
+		o.Phase, o.Reason = backend.PhaseInterrupted, api.ReasonBuildInterrupted
+		o.Message = strings.TrimSpace(p.Status.Reason + " " + p.Status.Message)
+		if o.Message == "" {
+			o.Message = "the cluster ended the pod"
+		}
+	case failed == nil:
+		o.Message = strings.TrimSpace("the pod failed: " + p.Status.Reason + " " + p.Status.Message)
+	default:
+		describe(o, p, failed)
+	}
+}
+
+func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) {
+	t := c.State.Terminated
+	if t.Reason == containerOOMKilled {
+		o.Reason = api.ReasonOutOfMemory
+		o.Message = fmt.Sprintf("container %s ran out of memory (limit %s); raise it with %s", c.Name, memoryLimit(p, c.Name), api.KeyBuildPodResources)
+		return
+	}
+	result, err := buildspec.ParseResult(t.Message)
+	if err != nil {
+		o.Message = fmt.Sprintf("container %s exited with %d before it could say why", c.Name, t.ExitCode)
+		if t.ExitCode == exitKilled {
+			o.Message += " (killed)"
+		}
+		o.Log = tail(t.Message)
+		return
+	}
+	o.Result, o.Log = result, result.Log
+	if result.Reason != "" {
+		o.Reason = result.Reason
+	}
+	// It names the step, its line and its exit code, where a step failed.
+	o.Message = result.Message
+}
+
+func failedContainer(p *corev1.Pod) *corev1.ContainerStatus {
+	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
+		for i := range list {
+			if t := list[i].State.Terminated; t != nil && t.ExitCode != 0 {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+func disrupted(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
+	})
+}
+
+func memoryLimit(p *corev1.Pod, container string) string {
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		if limit, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && c.Name == container {
+			return limit.String()
+		}
+	}
+	return "of the node"
+}
+
+// tail is what the kubelet gave in place of a result: the end of the log.
+func tail(message string) []string {
+	message = strings.TrimSpace(message)
+	if message == "" {
+		return nil
+	}
+	return strings.Split(message, "\n")
+}

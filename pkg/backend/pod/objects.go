@@ -1,0 +1,93 @@
+package pod
+
+import (
+	"strconv"
+	"strings"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildpod"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// changesSeparator joins the changes in one annotation.
+const changesSeparator = "\n"
+
+func meta(r buildspec.Request, name, role string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: name,
+		Labels: map[string]string{
+			api.LabelBuildPod:      "",
+			api.LabelTargetPool:    names.LabelValue(r.Pool.Name),
+			api.LabelDesiredConfig: names.LabelValue(r.RenderedConfig),
+			api.LabelRole:          role,
+		},
+		Annotations: map[string]string{
+			api.AnnotationBuildObject:    "",
+			api.AnnotationPool:           r.Pool.Name,
+			api.AnnotationPoolUID:        string(r.Pool.UID),
+			api.AnnotationRenderedConfig: r.RenderedConfig,
+			api.AnnotationInputsHash:     r.ID,
+			api.AnnotationRebuildToken:   r.RebuildToken,
+		},
+	}
+}
+
+// root is the first chunk of the MachineConfig.
+func root(r buildspec.Request) *corev1.ConfigMap {
+	cm := chunk(r, 0)
+	cm.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: mcfgv1.GroupVersion.String(), Kind: "MachineConfigPool", Name: r.Pool.Name, UID: r.Pool.UID,
+	}}
+	return cm
+}
+
+func chunk(r buildspec.Request, i int) *corev1.ConfigMap {
+	return input(r, names.MachineConfigMap(r.RenderedConfig, i), api.KeyMachineConfig, r.MachineConfig.Chunks[i])
+}
+
+// dependents are the further ConfigMaps of a build, owned by its root.
+func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap {
+	maps := []*corev1.ConfigMap{input(r, names.DockerfileMap(r.RenderedConfig), api.KeyDockerfile, r.Dockerfile)}
+	for i := 1; i < len(r.MachineConfig.Chunks); i++ {
+		maps = append(maps, chunk(r, i))
+	}
+	for _, cm := range maps {
+		cm.OwnerReferences = ownedBy(root)
+	}
+	return maps
+}
+
+func input(r buildspec.Request, name, key, value string) *corev1.ConfigMap {
+	immutable := true
+	return &corev1.ConfigMap{
+		ObjectMeta: meta(r, name, api.RoleInput),
+		Immutable:  &immutable,
+		Data:       map[string]string{key: value},
+	}
+}
+
+func run(r buildspec.Request, root *corev1.ConfigMap) *corev1.Pod {
+	pod := buildpod.New(r)
+	m := meta(r, names.Build(r.RenderedConfig), api.RoleRun)
+	for k, v := range pod.Annotations {
+		m.Annotations[k] = v
+	}
+	m.Annotations[api.AnnotationAttempt] = strconv.Itoa(r.Attempt)
+	m.Annotations[api.AnnotationChanges] = strings.Join(r.Changes, changesSeparator)
+	m.OwnerReferences = ownedBy(root)
+	pod.ObjectMeta = m
+	return pod
+}
+
+func ownedBy(root *corev1.ConfigMap) []metav1.OwnerReference {
+	controller, block := true, true
+	return []metav1.OwnerReference{{
+		APIVersion: "v1", Kind: "ConfigMap", Name: root.Name, UID: root.UID,
+		Controller: &controller, BlockOwnerDeletion: &block,
+	}}
+}

@@ -1,0 +1,153 @@
+package pod
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// observe joins the root and the pod of each build; either may be missing.
+func observe(roots []*corev1.ConfigMap, pods []*corev1.Pod) []backend.Observation {
+	byConfig := map[string]*backend.Observation{}
+	var order []string
+	entry := func(m metav1.ObjectMeta) *backend.Observation {
+		config := m.Annotations[api.AnnotationRenderedConfig]
+		o := byConfig[config]
+		if o == nil {
+			o = &backend.Observation{
+				Pool:           buildspec.Pool{Name: m.Annotations[api.AnnotationPool], UID: types.UID(m.Annotations[api.AnnotationPoolUID])},
+				RenderedConfig: config,
+				ID:             m.Annotations[api.AnnotationInputsHash],
+				RebuildToken:   m.Annotations[api.AnnotationRebuildToken],
+				Object:         Kind + "/" + names.Build(config),
+			}
+			byConfig[config] = o
+			order = append(order, config)
+		}
+		if o.ID != m.Annotations[api.AnnotationInputsHash] || string(o.Pool.UID) != m.Annotations[api.AnnotationPoolUID] {
+			o.ID = ""
+		}
+		o.Deleting = o.Deleting || m.DeletionTimestamp != nil
+		return o
+	}
+	for _, cm := range roots {
+		entry(cm.ObjectMeta)
+	}
+	for _, p := range pods {
+		observePod(entry(p.ObjectMeta), p)
+	}
+	slices.Sort(order)
+	out := make([]backend.Observation, len(order))
+	for i, config := range order {
+		out[i] = *byConfig[config]
+	}
+	return out
+}
+
+// observeOne is observe for at most one object; nil for none.
+func observeOne(root *corev1.ConfigMap, p *corev1.Pod) *backend.Observation {
+	switch {
+	case root != nil:
+		return &observe([]*corev1.ConfigMap{root}, nil)[0]
+	case p != nil:
+		return &observe(nil, []*corev1.Pod{p})[0]
+	}
+	return nil
+}
+
+func observePod(o *backend.Observation, p *corev1.Pod) {
+	o.UID = p.UID
+	o.Created = p.CreationTimestamp.Time
+	if p.Status.StartTime != nil {
+		o.Started = p.Status.StartTime.Time
+	}
+	// A pod that says no number is taken as a first try.
+	o.Attempt, _ = strconv.Atoi(p.Annotations[api.AnnotationAttempt])
+	if changes := p.Annotations[api.AnnotationChanges]; changes != "" {
+		o.Changes = strings.Split(changes, changesSeparator)
+	}
+	switch p.Status.Phase {
+	case corev1.PodSucceeded:
+		o.Phase = backend.PhaseSucceeded
+		observeResult(o, p)
+	case corev1.PodFailed:
+		observeFailure(o, p)
+	case corev1.PodRunning:
+		o.Phase = backend.PhaseRunning
+	default:
+		o.Phase = pendingPhase(p)
+		if o.Phase == backend.PhasePending {
+			o.Message = trouble(p)
+		}
+	}
+}
+
+// pendingPhase tells apart what Kubernetes calls Pending: init containers run
+// in that phase.
+func pendingPhase(p *corev1.Pod) backend.Phase {
+	phase := backend.PhasePending
+	for _, c := range p.Status.InitContainerStatuses {
+		if c.State.Running == nil && c.State.Terminated == nil {
+			continue
+		}
+		if c.Name == api.ContainerPrepare && phase == backend.PhasePending {
+			phase = backend.PhasePreparing
+		}
+		if c.Name == api.ContainerBuild {
+			phase = backend.PhaseRunning
+		}
+	}
+	return phase
+}
+
+// lasting are the reasons of a waiting container that do not pass by
+// themselves (kubelet, pkg/kubelet/images and pkg/kubelet/kuberuntime).
+var lasting = []string{
+	"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
+	"CreateContainerConfigError", "CreateContainerError",
+}
+
+// trouble says what a pending pod waits for that may need somebody to act.
+func trouble(p *corev1.Pod) string {
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := c.State.Waiting; w != nil && slices.Contains(lasting, w.Reason) {
+			return fmt.Sprintf("container %s with image %s: %s: %s", c.Name, c.Image, w.Reason, w.Message)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return c.Message
+		}
+	}
+	return ""
+}
+
+// resultContainer is the only container whose result may name a digest: no
+// step of the user's runs in it.
+func resultContainer(p *corev1.Pod) string { return p.Spec.Containers[0].Name }
+
+func observeResult(o *backend.Observation, p *corev1.Pod) {
+	for _, c := range p.Status.ContainerStatuses {
+		t := c.State.Terminated
+		if c.Name != resultContainer(p) || t == nil {
+			continue
+		}
+		o.Finished = t.FinishedAt.Time
+		result, err := buildspec.ParseResult(t.Message)
+		if err != nil {
+			o.Message = err.Error()
+			return
+		}
+		o.Result = result
+	}
+}

@@ -1,0 +1,219 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// Kind is what users call a run of this back-end.
+const Kind = "pod"
+
+// Backend builds in pods.
+type Backend struct {
+	client    kubernetes.Interface
+	namespace string
+	informers *kube.Informers
+}
+
+var _ backend.Backend = (*Backend)(nil)
+
+// New returns the back-end for a namespace.
+func New(client kubernetes.Interface, informers *kube.Informers, namespace string) *Backend {
+	return &Backend{client: client, informers: informers, namespace: namespace}
+}
+
+// Kind implements backend.Backend.
+func (b *Backend) Kind() string { return Kind }
+
+// Watch implements backend.Backend.
+func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
+	err := kube.Listen(b.informers.Pods, func(before, after *corev1.Pod) {
+		was, is := observeOne(nil, before), observeOne(nil, after)
+		if was != nil && is != nil {
+			was.Deleting = is.Deleting
+		}
+		if !reflect.DeepEqual(was, is) {
+			notify(was, is)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return kube.Listen(b.informers.BuildMaps, func(before, after *corev1.ConfigMap) {
+		if after == nil && isRoot(before) {
+			notify(observeOne(before, nil), nil)
+		}
+	})
+}
+
+// List implements backend.Backend.
+func (b *Backend) List(ctx context.Context, live bool) ([]backend.Observation, error) {
+	if !live {
+		return b.cached()
+	}
+	options := metav1.ListOptions{LabelSelector: labels.Set{api.LabelBuildPod: "", api.LabelRole: api.RoleRun}.String()}
+	pods, err := b.client.CoreV1().Pods(b.namespace).List(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("listing build pods: %w", err)
+	}
+	podList := make([]*corev1.Pod, len(pods.Items))
+	for i := range pods.Items {
+		podList[i] = &pods.Items[i]
+	}
+	// Inputs are large and cost nothing: Start asks the API server about the ones it needs.
+	maps, err := b.inputs()
+	if err != nil {
+		return nil, err
+	}
+	return observe(maps, podList), nil
+}
+
+func (b *Backend) cached() ([]backend.Observation, error) {
+	pods, err := b.informers.PodLister.Pods(b.namespace).List(withRole(api.RoleRun))
+	if err != nil {
+		return nil, fmt.Errorf("listing build pods: %w", err)
+	}
+	maps, err := b.inputs()
+	if err != nil {
+		return nil, err
+	}
+	return observe(maps, pods), nil
+}
+
+// inputs returns the cached roots.
+func (b *Backend) inputs() ([]*corev1.ConfigMap, error) {
+	maps, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).List(withRole(api.RoleInput))
+	if err != nil {
+		return nil, fmt.Errorf("listing build inputs: %w", err)
+	}
+	return roots(maps), nil
+}
+
+func withRole(role string) labels.Selector {
+	return labels.SelectorFromSet(labels.Set{api.LabelRole: role})
+}
+
+func roots(maps []*corev1.ConfigMap) []*corev1.ConfigMap {
+	return slices.DeleteFunc(slices.Clone(maps), func(cm *corev1.ConfigMap) bool { return !isRoot(cm) })
+}
+
+func isRoot(cm *corev1.ConfigMap) bool {
+	return cm.Labels[api.LabelRole] == api.RoleInput &&
+		cm.Name == names.MachineConfigMap(cm.Annotations[api.AnnotationRenderedConfig], 0)
+}
+
+// Start implements backend.Backend.
+func (b *Backend) Start(ctx context.Context, r buildspec.Request) error {
+	top, err := b.ensureInput(ctx, r, root(r))
+	if err != nil {
+		return err
+	}
+	for _, cm := range dependents(r, top) {
+		if _, err := b.ensureInput(ctx, r, cm); err != nil {
+			return err
+		}
+	}
+	return b.ensureRun(ctx, r, run(r, top))
+}
+
+func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	client := b.client.CoreV1().ConfigMaps(b.namespace)
+	made, err := client.Create(ctx, want, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			return nil, fmt.Errorf("creating build input %q: %w", want.Name, err)
+		}
+		return made, nil
+	}
+	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
+	}
+	return have, mine(r, "configmap/"+want.Name, have.ObjectMeta)
+}
+
+func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) error {
+	client := b.client.CoreV1().Pods(b.namespace)
+	_, err := client.Create(ctx, want, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			return fmt.Errorf("creating build pod %q: %w", want.Name, err)
+		}
+		return nil
+	}
+	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading build pod %q: %w", want.Name, err)
+	}
+	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
+		return &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
+	}
+	return mine(r, Kind+"/"+want.Name, have.ObjectMeta)
+}
+
+// mine confirms that an object which was there already is this request's.
+func mine(r buildspec.Request, object string, have metav1.ObjectMeta) error {
+	switch {
+	case have.DeletionTimestamp != nil:
+		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted"}
+	case have.Annotations[api.AnnotationInputsHash] != r.ID:
+		return &backend.ForeignObjectError{Object: object, Why: "it was made of other inputs"}
+	case have.Annotations[api.AnnotationPoolUID] != string(r.Pool.UID):
+		return &backend.ForeignObjectError{Object: object, Why: "it was made for another pool"}
+	}
+	return nil
+}
+
+// DeleteRun implements backend.Backend.
+func (b *Backend) DeleteRun(ctx context.Context, o backend.Observation) error {
+	if o.UID == "" {
+		return nil
+	}
+	name := names.Build(o.RenderedConfig)
+	err := b.client.CoreV1().Pods(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions: metav1.NewUIDPreconditions(string(o.UID)),
+	})
+	return gone(err, "deleting build pod", name)
+}
+
+// Remove implements backend.Backend.
+func (b *Backend) Remove(ctx context.Context, o backend.Observation) error {
+	name := names.MachineConfigMap(o.RenderedConfig, 0)
+	top, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).Get(name)
+	if apierrors.IsNotFound(err) {
+		// The garbage collector has the pod already, unless it was made by hand.
+		return b.DeleteRun(ctx, o)
+	}
+	if err != nil {
+		return fmt.Errorf("looking up build input %q: %w", name, err)
+	}
+	foreground := metav1.DeletePropagationForeground
+	err = b.client.CoreV1().ConfigMaps(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions:     metav1.NewUIDPreconditions(string(top.UID)),
+		PropagationPolicy: &foreground,
+	})
+	return gone(err, "deleting build input", name)
+}
+
+// gone takes "not found" and "another one has that name" as done.
+func gone(err error, what, name string) error {
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("%s %q: %w", what, name, err)
+}

@@ -1,0 +1,185 @@
+package buildpod
+
+import (
+	"sort"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// builderUID is the user of the builder image.
+const builderUID = 1000
+
+// gracePeriodSeconds is how long a cancelled build may take to stop; it has
+// nothing to save.
+const gracePeriodSeconds = 2
+
+// Paths inside the containers.
+const (
+	configDir     = "/run/os-image-builder/machine-config"
+	dockerfileDir = "/run/os-image-builder/dockerfile"
+	pushSecretDir = "/run/os-image-builder/push-secret"
+	pullSecretDir = "/run/os-image-builder/pull-secret"
+	caDir         = "/run/os-image-builder/ca"
+	workDir       = "/var/lib/os-image-builder/work"
+	storageDir    = "/var/lib/os-image-builder/storage"
+	tmpDir        = "/tmp"
+)
+
+// New returns the pod of a request, without metadata but for the annotations
+// that its containers need.
+func New(r buildspec.Request) *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Annotations: map[string]string{"kubectl.kubernetes.io/default-container": api.ContainerBuild},
+		},
+		Spec: corev1.PodSpec{
+			AutomountServiceAccountToken:  ptr(false),
+			EnableServiceLinks:            ptr(false),
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: ptr(int64(gracePeriodSeconds)),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: ptr(true),
+				RunAsUser:    ptr(int64(builderUID)),
+				RunAsGroup:   ptr(int64(builderUID)),
+			},
+			NodeSelector:      nodeSelector(r),
+			Tolerations:       r.Scheduling.Tolerations,
+			PriorityClassName: r.Scheduling.PriorityClassName,
+		},
+	}
+	if r.Timeout > 0 {
+		pod.Spec.ActiveDeadlineSeconds = ptr(int64(r.Timeout.Seconds()))
+	}
+	b := builder{request: r, pod: pod}
+	if r.CustomContent {
+		b.threeSteps()
+	} else {
+		b.oneStep()
+	}
+	return pod
+}
+
+type builder struct {
+	request buildspec.Request
+	pod     *corev1.Pod
+}
+
+func (b *builder) oneStep() {
+	b.pod.Spec.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+	b.emptyDir("tmp")
+	c := b.container(api.ContainerBuild, "append", restricted())
+	b.machineConfig(c)
+	arg(c, "base-image", b.request.BaseImage)
+	b.finalImage(c)
+	b.pullSecrets(c)
+	b.pushSecret(c)
+	b.ca(c)
+	b.labels(c)
+	mount(c, "tmp", tmpDir, false)
+	b.pod.Spec.Containers = []corev1.Container{*c}
+}
+
+func (b *builder) threeSteps() {
+	for _, name := range []string{"tmp", "work", "storage"} {
+		b.emptyDir(name)
+	}
+	prepare := b.container(api.ContainerPrepare, "prepare", baseline())
+	b.machineConfig(prepare)
+	arg(prepare, "base-image", b.request.BaseImage)
+	b.configMap("dockerfile", names.DockerfileMap(b.request.RenderedConfig))
+	mount(prepare, "dockerfile", dockerfileDir, true)
+	arg(prepare, "dockerfile", dockerfileDir+"/"+api.KeyDockerfile)
+	b.finalImage(prepare)
+	b.pullSecrets(prepare)
+	b.pushSecret(prepare)
+	b.ca(prepare)
+
+	build := b.container(api.ContainerBuild, "build", baseline())
+	// Entering a step's root detaches the old one, which the kernel refuses in a
+	// user namespace when that is a read-only mount.
+	build.SecurityContext.ReadOnlyRootFilesystem = ptr(false)
+	b.labels(build)
+
+	push := b.container(api.ContainerPush, "push", baseline())
+	// prepare has brought the base's layers to where push needs them, so that
+	// push can do without the credentials to pull.
+	b.finalImage(push)
+	b.pushSecret(push)
+	b.ca(push)
+
+	for _, c := range []*corev1.Container{prepare, build, push} {
+		arg(c, "work-dir", workDir)
+		arg(c, "storage-dir", storageDir)
+		mount(c, "work", workDir, false)
+		mount(c, "storage", storageDir, false)
+		// Each step has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.
+		mountSub(c, "tmp", tmpDir, c.Name)
+	}
+	b.pod.Spec.InitContainers = []corev1.Container{*prepare, *build}
+	b.pod.Spec.Containers = []corev1.Container{*push}
+}
+
+func (b *builder) container(name, command string, security *corev1.SecurityContext) *corev1.Container {
+	return &corev1.Container{
+		Name:                     name,
+		Image:                    b.request.BuilderImage,
+		Command:                  []string{"/usr/bin/os-image-builder", command},
+		Resources:                b.request.Scheduling.Resources,
+		SecurityContext:          security,
+		ImagePullPolicy:          corev1.PullIfNotPresent,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+}
+
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(false),
+		ReadOnlyRootFilesystem:   ptr(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// baseline lets newuidmap and newgidmap gain their file capabilities, which
+// takes them in the bounding set; the processes themselves start with none.
+func baseline() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(true),
+		ReadOnlyRootFilesystem:   ptr(true),
+		Capabilities: &corev1.Capabilities{
+			Drop: []corev1.Capability{"ALL"},
+			Add:  []corev1.Capability{"SETUID", "SETGID"},
+		},
+	}
+}
+
+func nodeSelector(r buildspec.Request) map[string]string {
+	selector := map[string]string{corev1.LabelOSStable: "linux"}
+	for k, v := range r.Scheduling.NodeSelector {
+		selector[k] = v
+	}
+	return selector
+}
+
+func (b *builder) labels(c *corev1.Container) {
+	keys := make([]string, 0, len(b.request.ImageLabels))
+	for k := range b.request.ImageLabels {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		arg(c, "label", k+"="+b.request.ImageLabels[k])
+	}
+}
+
+func (b *builder) finalImage(c *corev1.Container) { arg(c, "final-image", b.request.FinalImage) }
+
+func arg(c *corev1.Container, flag, value string) {
+	c.Args = append(c.Args, "--"+flag+"="+value)
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,84 @@
+package buildpod
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// volume adds a volume once, whoever asks for it.
+func (b *builder) volume(v corev1.Volume) {
+	for _, have := range b.pod.Spec.Volumes {
+		if have.Name == v.Name {
+			return
+		}
+	}
+	b.pod.Spec.Volumes = append(b.pod.Spec.Volumes, v)
+}
+
+func (b *builder) emptyDir(name string) {
+	b.volume(corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+}
+
+func (b *builder) configMap(volume, name string) {
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name},
+	}}})
+}
+
+// machineConfig mounts the chunks of the MachineConfig as files 0000, 0001, …
+func (b *builder) machineConfig(c *corev1.Container) {
+	var sources []corev1.VolumeProjection
+	for i := range b.request.MachineConfig.Chunks {
+		sources = append(sources, corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: names.MachineConfigMap(b.request.RenderedConfig, i)},
+			Items:                []corev1.KeyToPath{{Key: api.KeyMachineConfig, Path: fmt.Sprintf("%04d", i)}},
+		}})
+	}
+	b.volume(corev1.Volume{Name: "machine-config", VolumeSource: corev1.VolumeSource{
+		Projected: &corev1.ProjectedVolumeSource{Sources: sources},
+	}})
+	mount(c, "machine-config", configDir, true)
+	arg(c, "machine-config-dir", configDir)
+	arg(c, "machine-config-sha256", b.request.MachineConfig.SHA256)
+}
+
+func (b *builder) secret(c *corev1.Container, volume, name, dir, flag string) {
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name}}})
+	mount(c, volume, dir, true)
+	arg(c, flag, dir)
+}
+
+func (b *builder) pushSecret(c *corev1.Container) {
+	if name := b.request.Credentials.Push; name != "" {
+		b.secret(c, "push-secret", name, pushSecretDir, "push-secret-dir")
+	}
+}
+
+func (b *builder) pullSecrets(c *corev1.Container) {
+	for i, name := range b.request.Credentials.Pull {
+		b.secret(c, fmt.Sprintf("pull-secret-%d", i), name, fmt.Sprintf("%s-%d", pullSecretDir, i), "pull-secret-dir")
+	}
+}
+
+// ca mounts the certificate authority of OpenShift's internal registry, which
+// other clusters do not have.
+func (b *builder) ca(c *corev1.Container) {
+	b.volume(corev1.Volume{Name: "service-ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: api.ConfigMapServiceCA},
+		Optional:             ptr(true),
+	}}})
+	mount(c, "service-ca", caDir, true)
+	arg(c, "ca-file", caDir+"/"+api.ServiceCAKey)
+}
+
+func mount(c *corev1.Container, volume, path string, readOnly bool) {
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path, ReadOnly: readOnly})
+}
+
+func mountSub(c *corev1.Container, volume, path, sub string) {
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path, SubPath: sub})
+}

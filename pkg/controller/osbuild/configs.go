@@ -1,0 +1,121 @@
+package osbuild
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+)
+
+// configCache remembers what the decisions need of rendered configs, so that
+// their content, up to a megabyte each, is read once and never kept.
+type configCache struct {
+	client mcfgclient.Interface
+	lister cache.GenericLister
+	mu     sync.Mutex
+	known  map[string]knownConfig
+}
+
+type knownConfig struct {
+	version string // resourceVersion
+	config  *osbuild.RenderedConfig
+}
+
+// get returns nil for a config that does not exist.
+func (c *configCache) get(ctx context.Context, name string) (*osbuild.RenderedConfig, error) {
+	if name == "" {
+		return nil, nil
+	}
+	obj, err := c.lister.Get(name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up MachineConfig %q: %w", name, err)
+	}
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("looking up MachineConfig %q: %w", name, err)
+	}
+	c.mu.Lock()
+	known, ok := c.known[name]
+	c.mu.Unlock()
+	if ok && known.version == m.GetResourceVersion() {
+		return known.config, nil
+	}
+	mc, err := c.read(ctx, name)
+	if mc == nil || err != nil {
+		return nil, err
+	}
+	config, err := summarize(mc)
+	if err != nil {
+		return nil, err
+	}
+	c.remember(name, knownConfig{version: mc.ResourceVersion, config: config})
+	return config, nil
+}
+
+// read gets a whole config from the API server; nil when it does not exist.
+func (c *configCache) read(ctx context.Context, name string) (*mcfgv1.MachineConfig, error) {
+	mc, err := c.client.MachineconfigurationV1().MachineConfigs().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading MachineConfig %q: %w", name, err)
+	}
+	return mc, nil
+}
+
+func (c *configCache) remember(name string, known knownConfig) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = map[string]knownConfig{}
+	}
+	for other := range c.known {
+		if _, err := c.lister.Get(other); apierrors.IsNotFound(err) {
+			delete(c.known, other)
+		}
+	}
+	c.known[name] = known
+}
+
+func summarize(mc *mcfgv1.MachineConfig) (*osbuild.RenderedConfig, error) {
+	spec, err := json.Marshal(mc.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("encoding MachineConfig %q: %w", mc.Name, err)
+	}
+	_, _, unsupported := ignition.Parse(mc.Spec.Config.Raw)
+	return &osbuild.RenderedConfig{
+		Name: mc.Name, SpecHash: names.Content(spec),
+		OSImageURL: mc.Spec.OSImageURL, ExtensionsImage: mc.Spec.BaseOSExtensionsContainerImage,
+		Unsupported: unsupported,
+	}, nil
+}
+
+// document is the JSON of a MachineConfig as it goes into a build: without
+// what the API server adds, so that the same config gives the same bytes.
+func document(mc *mcfgv1.MachineConfig) ([]byte, error) {
+	bare := mcfgv1.MachineConfig{
+		TypeMeta:   metav1.TypeMeta{APIVersion: mcfgv1.GroupVersion.String(), Kind: "MachineConfig"},
+		ObjectMeta: metav1.ObjectMeta{Name: mc.Name},
+		Spec:       mc.Spec,
+	}
+	data, err := json.Marshal(bare)
+	if err != nil {
+		return nil, fmt.Errorf("encoding MachineConfig %q: %w", mc.Name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,252 @@
+package osbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/klog/v2"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// view is one pool's world at one moment.
+type view struct {
+	pool     *mcfgv1.MachineConfigPool
+	desired  osbuild.Desired
+	observed osbuild.Observed
+	now      time.Time
+	// secretsWrong: a user may mend a Secret, which is not watched.
+	secretsWrong bool
+}
+
+func (v view) plan() osbuild.NextSteps { return osbuild.Plan(v.desired, v.observed, v.now) }
+
+func (v view) status() []mcfgv1.MachineConfigPoolCondition {
+	return osbuild.Status(v.desired, v.observed, v.now)
+}
+
+// observe gathers a pool's world. A live view reads the pool, the runs and the
+// Secrets from the API server; it is nil when the pool is gone.
+func (c *Controller) observe(ctx context.Context, name string, live bool) (*view, error) {
+	pool, err := c.pool(ctx, name, live)
+	if pool == nil || err != nil {
+		return nil, err
+	}
+	v := &view{pool: pool, now: c.Clock.Now()}
+	v.observed = osbuild.Observed{
+		NewestImage: pool.Annotations[api.AnnotationNewestImage],
+		ImageConfig: pool.Annotations[api.AnnotationImageConfig],
+		Conditions:  pool.Status.Conditions,
+	}
+	all, err := c.builds(ctx, name, live, &v.observed)
+	if err != nil {
+		return nil, err
+	}
+	if v.observed.Records, err = c.records(ctx, name); err != nil {
+		return nil, err
+	}
+	in, err := c.inputs(ctx, pool, v.observed)
+	if err != nil {
+		return nil, err
+	}
+	if live && in.OptedIn && len(in.Problems) == 0 {
+		_, problems, err := c.secrets(ctx, in.Settings)
+		if err != nil {
+			return nil, err
+		}
+		in.Problems, v.secretsWrong = problems, len(problems) > 0
+	}
+	v.desired = osbuild.Desire(in)
+	v.observed.Slots = c.slots(pool, in.Settings, all)
+	return v, c.askRegistry(ctx, v, in.Settings)
+}
+
+func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.MachineConfigPool, error) {
+	var pool *mcfgv1.MachineConfigPool
+	var err error
+	if live {
+		pool, err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(ctx, name, metav1.GetOptions{})
+	} else {
+		pool, err = c.Informers.PoolLister.Get(name)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading pool %q: %w", name, err)
+	}
+	if !live {
+		pool = c.own.latest(pool)
+	}
+	return pool, nil
+}
+
+// builds fills in the pool's builds; a live view returns those of all pools.
+func (c *Controller) builds(ctx context.Context, pool string, live bool, o *osbuild.Observed) ([]backend.Observation, error) {
+	all, err := c.Backend.List(ctx, live)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range all {
+		if b.Pool.Name == pool {
+			o.Builds = append(o.Builds, b)
+		}
+	}
+	return all, nil
+}
+
+// records reads the pool's build records. One that cannot be read counts as
+// none: the worst that follows is a build that was not needed.
+func (c *Controller) records(ctx context.Context, pool string) ([]osbuild.Record, error) {
+	maps, err := c.Informers.BuildMapLister.ConfigMaps(c.Namespace).List(labels.SelectorFromSet(labels.Set{
+		api.LabelRole: api.RoleRecord, api.LabelTargetPool: names.LabelValue(pool),
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("listing build records: %w", err)
+	}
+	var records []osbuild.Record
+	for _, cm := range maps {
+		r, err := osbuild.ParseRecord([]byte(cm.Data[api.KeyRecord]))
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Build record is not used", "configMap", klog.KObj(cm))
+			r = osbuild.Record{RenderedConfig: cm.Annotations[api.AnnotationRenderedConfig]}
+		}
+		if cm.Annotations[api.AnnotationPool] == pool {
+			records = append(records, r)
+		}
+	}
+	return records, nil
+}
+
+func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool, o osbuild.Observed) (osbuild.Inputs, error) {
+	_, optedIn := pool.Labels[api.LabelLayeringEnabled]
+	target := pool.Spec.Configuration.Name
+	in := osbuild.Inputs{
+		Pool:                buildspec.Pool{Name: pool.Name, UID: pool.UID},
+		OptedIn:             optedIn && pool.DeletionTimestamp == nil,
+		TargetConfig:        target,
+		RenderDegraded:      renderDegraded(pool),
+		CustomDockerfile:    text(c.Informers.Setting(api.ConfigMapCustomDockerfile), pool.Name),
+		RebuildToken:        osbuild.RebuildToken(pool.Annotations[api.AnnotationRebuild], target, o),
+		RunKind:             c.Backend.Kind(),
+		DefaultBuilderImage: c.BuilderImage,
+	}
+	in.Settings, in.Problems = buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
+	if !in.OptedIn {
+		return in, nil
+	}
+	var err error
+	in.Config, err = c.configs.get(ctx, target)
+	return in, err
+}
+
+func renderDegraded(pool *mcfgv1.MachineConfigPool) *string {
+	for _, cond := range pool.Status.Conditions {
+		if cond.Type == mcfgv1.MachineConfigPoolRenderDegraded && cond.Status == corev1.ConditionTrue {
+			return &cond.Message
+		}
+	}
+	return nil
+}
+
+// secrets reads the Secrets that the settings name and checks them.
+func (c *Controller) secrets(ctx context.Context, s buildconfig.Settings) (*dockerconfig.Config, buildconfig.Problems, error) {
+	var problems buildconfig.Problems
+	var configs []*dockerconfig.Config
+	for _, ref := range s.Secrets {
+		secret, err := c.Clients.Core.CoreV1().Secrets(c.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			secret, err = nil, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading Secret %q: %w", ref.Name, err)
+		}
+		config, found := buildconfig.CheckSecret(ref, secret)
+		problems = append(problems, found...)
+		configs = append(configs, config)
+	}
+	return dockerconfig.Merge(configs...), problems, nil
+}
+
+// slots counts the builds of other pools, and the pools that have waited longer.
+func (c *Controller) slots(pool *mcfgv1.MachineConfigPool, s buildconfig.Settings, all []backend.Observation) osbuild.Slots {
+	slots := osbuild.Slots{Free: s.MaxConcurrentBuilds}
+	for _, b := range all {
+		if b.Phase.Active() && b.Pool.Name != pool.Name {
+			slots.Free--
+		}
+	}
+	pools, err := c.Informers.PoolLister.List(labels.Everything())
+	if err != nil {
+		return slots // a lister's List has no error to give
+	}
+	since, waits := waitingSince(pool)
+	for _, other := range pools {
+		if other.Name == pool.Name {
+			continue
+		}
+		theirs, ok := waitingSince(other)
+		if ok && (!waits || theirs.Before(since) || (theirs.Equal(since) && other.Name < pool.Name)) {
+			slots.Ahead++
+		}
+	}
+	return slots
+}
+
+// askRegistry puts the one question that the plan may depend on; the answer, when it
+// comes later, wakes the pool.
+func (c *Controller) askRegistry(ctx context.Context, v *view, s buildconfig.Settings) error {
+	image := osbuild.Question(v.desired, v.observed, v.now)
+	if image == "" {
+		return nil
+	}
+	credentials, problems, err := c.secrets(ctx, s)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		v.secretsWrong = true
+		v.observed.Registry = &osbuild.Confirmation{Image: image, Err: errors.New(problems.String())}
+		return nil
+	}
+	q := registry.Question{Pullspec: image, Credentials: credentials}
+	if ca, err := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, api.ConfigMapServiceCA, metav1.GetOptions{}); err == nil {
+		q.CAs = [][]byte{[]byte(ca.Data[api.ServiceCAKey])}
+	} else if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading ConfigMap %q: %w", api.ConfigMapServiceCA, err)
+	}
+	answer, ok := c.checker.Confirm(v.pool.Name, q)
+	if !ok {
+		return nil
+	}
+	v.observed.Registry = confirmation(image, answer)
+	return nil
+}
+
+func confirmation(image string, answer registry.Answer) *osbuild.Confirmation {
+	c := &osbuild.Confirmation{Image: image}
+	var failure *registry.Error
+	switch {
+	case answer.Err == nil:
+		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
+	case errors.Is(answer.Err, registry.ErrNotFound):
+	default:
+		c.Err = answer.Err
+		c.Temporary = errors.As(answer.Err, &failure) && failure.Temporary()
+	}
+	return c
+}

@@ -1,0 +1,181 @@
+package osbuild
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/klog/v2"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+)
+
+// How soon to look again at what no watch tells of: a Secret that a user has
+// to mend, and a name that an object of somebody else's holds.
+const (
+	secretPoll  = 5 * time.Second
+	foreignPoll = 2 * time.Second
+)
+
+// sync does one round for one pool.
+func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
+	log := klog.FromContext(ctx)
+	v, err := c.observe(ctx, name, false)
+	if v == nil || err != nil {
+		c.forget(name, v, err)
+		return 0, err
+	}
+	next := v.plan()
+	if next.Starts() {
+		// Starting costs: decide again from a live read, one pool at a time.
+		c.starting.Lock()
+		defer c.starting.Unlock()
+		if v, err = c.observe(ctx, name, true); v == nil || err != nil {
+			return 0, err
+		}
+		next = v.plan()
+	}
+	log.V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
+	done, err := c.apply(ctx, v, next.Actions)
+	if err != nil {
+		if next.RequeueAfter, err = c.refused(v, err); err != nil {
+			return 0, err
+		}
+	}
+	if err := c.writeStatus(ctx, v, done); err != nil {
+		return 0, err
+	}
+	if v.secretsWrong {
+		next.RequeueAfter = secretPoll
+	}
+	return next.RequeueAfter, nil
+}
+
+// forget drops what was remembered of a pool that is gone.
+func (c *Controller) forget(name string, v *view, err error) {
+	if v == nil && err == nil {
+		c.own.forget(name)
+		c.checker.Forget(name)
+		c.Metrics.Forget(name)
+	}
+}
+
+// apply carries out actions in order and returns those that were done.
+func (c *Controller) apply(ctx context.Context, v *view, actions []osbuild.Action) ([]osbuild.Action, error) {
+	log := klog.FromContext(ctx)
+	for i, action := range actions {
+		var err error
+		switch a := action.(type) {
+		case osbuild.StartBuild:
+			log.Info("Starting build", "build", a.Request.Object, "attempt", a.Request.Attempt, "changes", a.Request.Changes)
+			err = c.start(ctx, a)
+		case osbuild.DeleteRun:
+			log.Info("Deleting run", "build", a.Build.Object)
+			err = c.Backend.DeleteRun(ctx, a.Build)
+		case osbuild.RemoveBuild:
+			log.Info("Removing build", "build", a.Build.Object, "phase", a.Build.Phase)
+			err = c.Backend.Remove(ctx, a.Build)
+		case osbuild.WriteRecord:
+			log.Info("Recording", "build", a.Record.Object, "outcome", a.Record.Outcome, "reason", a.Record.Reason)
+			err = c.writeRecord(ctx, v.pool, a.Record)
+		case osbuild.DeleteRecord:
+			err = c.deleteRecord(ctx, a.RenderedConfig)
+		case osbuild.Annotate:
+			log.Info("Annotating pool", "image", a.NewestImage, "config", a.ImageConfig)
+			err = c.annotate(ctx, v, a)
+		}
+		if err != nil {
+			return actions[:i], err
+		}
+		c.Metrics.Done(v.pool.Name, action)
+	}
+	return actions, nil
+}
+
+func (c *Controller) start(ctx context.Context, a osbuild.StartBuild) error {
+	payload, err := c.payload(ctx, a.Request.RenderedConfig)
+	if err != nil {
+		return err
+	}
+	a.Request.MachineConfig = payload
+	// What the registry said before this build tells nothing about its result.
+	c.checker.Forget(a.Request.Pool.Name)
+	return c.Backend.Start(ctx, a.Request)
+}
+
+func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) error {
+	pool, err := kube.AnnotatePool(ctx, c.Clients.MachineConfig, v.pool, map[string]string{
+		api.AnnotationNewestImage: a.NewestImage,
+		api.AnnotationImageConfig: a.ImageConfig,
+	})
+	if err != nil {
+		return err
+	}
+	c.wrote(v, pool)
+	return nil
+}
+
+// refused sorts the errors of actions: what only the user can change becomes
+// the pool's status, the rest is tried again.
+func (c *Controller) refused(v *view, err error) (time.Duration, error) {
+	var foreign *backend.ForeignObjectError
+	switch {
+	case errors.As(err, &foreign):
+		v.desired.Waiting = &osbuild.Obstacle{Reason: api.ReasonWaitingForCleanup, Message: err.Error()}
+		return foreignPoll, nil
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		v.desired.Blocked = &osbuild.Obstacle{Reason: api.ReasonCannotStart, Message: err.Error()}
+		return time.Minute, nil
+	}
+	return 0, err
+}
+
+// writeStatus writes the conditions when they differ, then tells of it.
+func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Action) error {
+	before, after := v.observed.Conditions, v.status()
+	if !reflect.DeepEqual(before, after) {
+		pool, err := kube.SetPoolConditions(ctx, c.Clients.MachineConfig, v.pool, after)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.wrote(v, pool)
+		klog.FromContext(ctx).Info("Status written", "state", summary(after))
+	}
+	for _, e := range osbuild.Events(v.desired, before, after, done) {
+		kind := corev1.EventTypeNormal
+		if e.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		c.Recorder.Event(v.pool, kind, e.Reason, e.Message)
+	}
+	return nil
+}
+
+// wrote takes over the pool as a write returned it.
+func (c *Controller) wrote(v *view, pool *mcfgv1.MachineConfigPool) {
+	c.own.wrote(v.pool.ResourceVersion, pool)
+	v.pool = pool
+}
+
+// summary names the build conditions that are True.
+func summary(conditions []mcfgv1.MachineConfigPoolCondition) []string {
+	var out []string
+	for _, cond := range conditions {
+		for _, kind := range api.OwnedConditions {
+			if cond.Type == kind && cond.Status == corev1.ConditionTrue {
+				out = append(out, string(cond.Type)+"/"+cond.Reason)
+			}
+		}
+	}
+	return out
+}

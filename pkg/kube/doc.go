@@ -1,0 +1,3 @@
+// Package kube is the way to the API server: clients, informers that hold no
+// more than is needed, and the two guarded patches of a pool.
+package kube

@@ -1,0 +1,140 @@
+package kube
+
+import (
+	"context"
+	"errors"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	mcfginformers "github.com/openshift/client-go/machineconfiguration/informers/externalversions"
+	mcfglisters "github.com/openshift/client-go/machineconfiguration/listers/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+)
+
+// ErrNotSynced is returned when caches could not be filled before the context ended.
+var ErrNotSynced = errors.New("caches were not filled")
+
+// Informers hold what the controllers watch. Nothing is resynchronised by
+// time: every key that waits asks to be looked at again itself.
+type Informers struct {
+	Pools      cache.SharedIndexInformer
+	PoolLister mcfglisters.MachineConfigPoolLister
+	// Configs are MachineConfigs without their content.
+	Configs      cache.SharedIndexInformer
+	ConfigLister cache.GenericLister
+	// Pods and BuildMaps are build objects only; the content of inputs is dropped.
+	Pods           cache.SharedIndexInformer
+	PodLister      corelisters.PodLister
+	BuildMaps      cache.SharedIndexInformer
+	BuildMapLister corelisters.ConfigMapLister
+	// Settings are the ConfigMaps of users, by name.
+	Settings       map[string]cache.SharedIndexInformer
+	settingListers map[string]corelisters.ConfigMapLister
+
+	namespace string
+	start     []func(stop <-chan struct{})
+}
+
+// settingNames are the ConfigMaps that are watched, each by a watch of its own.
+var settingNames = []string{api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, api.ConfigMapCustomDockerfile}
+
+// NewInformers makes the informers; Start starts them.
+func NewInformers(c Clients, namespace string) (*Informers, error) {
+	in := &Informers{
+		namespace: namespace,
+		Settings:  map[string]cache.SharedIndexInformer{}, settingListers: map[string]corelisters.ConfigMapLister{},
+	}
+	pools := mcfginformers.NewSharedInformerFactoryWithOptions(c.MachineConfig, 0, mcfginformers.WithTransform(slim))
+	in.Pools = pools.Machineconfiguration().V1().MachineConfigPools().Informer()
+	in.PoolLister = pools.Machineconfiguration().V1().MachineConfigPools().Lister()
+	in.start = append(in.start, pools.Start)
+
+	configs := metadatainformer.NewSharedInformerFactoryWithOptions(c.Metadata, 0, metadatainformer.WithTransform(slim))
+	config := configs.ForResource(mcfgv1.GroupVersion.WithResource("machineconfigs"))
+	in.Configs, in.ConfigLister = config.Informer(), config.Lister()
+	in.start = append(in.start, configs.Start)
+
+	builds := informers.NewSharedInformerFactoryWithOptions(c.Core, 0, informers.WithNamespace(namespace), informers.WithTransform(slim),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.LabelSelector = labels.Set{api.LabelBuildPod: ""}.String()
+		}))
+	in.Pods, in.PodLister = builds.Core().V1().Pods().Informer(), builds.Core().V1().Pods().Lister()
+	in.BuildMaps, in.BuildMapLister = builds.Core().V1().ConfigMaps().Informer(), builds.Core().V1().ConfigMaps().Lister()
+	in.start = append(in.start, builds.Start)
+
+	for _, name := range settingNames {
+		factory := informers.NewSharedInformerFactoryWithOptions(c.Core, 0, informers.WithNamespace(namespace), informers.WithTransform(slim),
+			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+				o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+			}))
+		in.Settings[name] = factory.Core().V1().ConfigMaps().Informer()
+		in.settingListers[name] = factory.Core().V1().ConfigMaps().Lister()
+		in.start = append(in.start, factory.Start)
+	}
+	return in, nil
+}
+
+// Start starts the informers and waits until their caches are filled.
+func (in *Informers) Start(ctx context.Context) error {
+	for _, start := range in.start {
+		start(ctx.Done())
+	}
+	synced := []cache.InformerSynced{in.Pools.HasSynced, in.Configs.HasSynced, in.Pods.HasSynced, in.BuildMaps.HasSynced}
+	for _, s := range in.Settings {
+		synced = append(synced, s.HasSynced)
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
+		return ErrNotSynced
+	}
+	return nil
+}
+
+// Setting returns a user's ConfigMap; nil when it does not exist.
+func (in *Informers) Setting(name string) *corev1.ConfigMap {
+	// A lister's only error is "not found".
+	cm, err := in.settingListers[name].ConfigMaps(in.namespace).Get(name)
+	if err != nil {
+		return nil
+	}
+	return cm
+}
+
+// slim drops from a cached object what nobody reads.
+func slim(obj any) (any, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return obj, nil //nolint:nilerr // a tombstone has no metadata and is kept as it is
+	}
+	m.SetManagedFields(nil)
+	// What kubectl apply keeps there is the whole object once more.
+	delete(m.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	switch o := obj.(type) {
+	case *corev1.ConfigMap:
+		if o.Labels[api.LabelRole] == api.RoleInput {
+			o.Data, o.BinaryData = nil, nil
+		}
+	case *corev1.Pod:
+		o.Spec.Volumes = nil
+		for i := range o.Spec.Containers {
+			slimContainer(&o.Spec.Containers[i])
+		}
+		for i := range o.Spec.InitContainers {
+			slimContainer(&o.Spec.InitContainers[i])
+		}
+	}
+	return obj, nil
+}
+
+// slimContainer keeps what a failure's message names.
+func slimContainer(c *corev1.Container) {
+	*c = corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources}
+}

@@ -1,0 +1,53 @@
+package osbuild
+
+import (
+	"fmt"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// changes says, for people, what differs between the last build and the one
+// that is wanted.
+func changes(d Desired, o Observed) []string {
+	last := o.newest()
+	if last == nil {
+		return []string{"first build of the pool"}
+	}
+	var out []string
+	was, is := last.Inputs, d.Fingerprint
+	named := func(what, from, to string) {
+		if from != to {
+			out = append(out, fmt.Sprintf("%s changed from %q to %q", what, from, to))
+		}
+	}
+	hashed := func(what, from, to string) {
+		if from != to {
+			out = append(out, what+" changed")
+		}
+	}
+	named("rendered config", was.RenderedConfig, is.RenderedConfig)
+	if was.RenderedConfig == is.RenderedConfig {
+		hashed("content of the rendered config", was.MachineConfig, is.MachineConfig)
+	}
+	named("base image", was.BaseImage, is.BaseImage)
+	named("extensions image", was.ExtensionsImage, is.ExtensionsImage)
+	hashed("custom Dockerfile", was.CustomDockerfile, is.CustomDockerfile)
+	named("release version", was.ReleaseVersion, is.ReleaseVersion)
+	named("repository", was.Repository, is.Repository)
+	if is.RebuildToken != "" && was.RebuildToken != is.RebuildToken {
+		out = append(out, changeRebuild)
+	}
+	switch {
+	case len(out) > 0:
+	case was != (names.Inputs{}) && last.InputsHash != d.Request.ID:
+		out = []string{"builder version changed"}
+	case last.Outcome == Succeeded:
+		out = []string{"the registry no longer has the image"}
+	default:
+		out = []string{"retry"}
+	}
+	return out
+}
+
+// changeRebuild is the change that a new rebuild token makes.
+const changeRebuild = "rebuild requested"

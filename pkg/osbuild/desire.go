@@ -1,0 +1,215 @@
+package osbuild
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// Inputs is what users and the cluster asked for.
+type Inputs struct {
+	Pool buildspec.Pool
+	// OptedIn: the pool carries the opt-in label and is not being deleted.
+	OptedIn bool
+	// TargetConfig is the rendered config that the pool targets; empty before the first render.
+	TargetConfig string
+	// RenderDegraded is the message of the pool's RenderDegraded condition while True.
+	RenderDegraded *string
+	// Config is the rendered config itself; nil while it does not exist.
+	Config   *RenderedConfig
+	Settings buildconfig.Settings
+	// Problems of the settings and, once they were read, of the Secrets.
+	Problems buildconfig.Problems
+	// CustomDockerfile is the pool's text, possibly empty.
+	CustomDockerfile string
+	// RebuildToken is the pool's annotation or, when it was removed again, the
+	// token that the last build of the target config answered.
+	RebuildToken string
+	// RunKind is the kind of object that runs builds: pod or build.
+	RunKind string
+	// DefaultBuilderImage is the product's own.
+	DefaultBuilderImage string
+}
+
+// RenderedConfig is what the decisions need of a rendered MachineConfig.
+type RenderedConfig struct {
+	Name string
+	// SpecHash identifies the spec's content.
+	SpecHash        string
+	OSImageURL      string
+	ExtensionsImage string
+	// Unsupported says what of the spec cannot be built; nil when all can.
+	Unsupported error
+}
+
+// Desired is what a pool should have: nothing, an image, or a reason why not.
+type Desired struct {
+	// OptedOut: nothing of ours may be left.
+	OptedOut bool
+	// Blocked: the user must act before anything can be built.
+	Blocked *Obstacle
+	// Waiting: something else must happen first; nobody has to act.
+	Waiting *Obstacle
+	// Request is the image to have; set unless one of the above is. Its
+	// MachineConfig payload is left to whoever starts it.
+	Request *buildspec.Request
+	// Fingerprint is what the request's ID was computed from.
+	Fingerprint names.Inputs
+	// Limits that the plan obeys.
+	MaxRetries int
+	MaxRecords int
+	// Warnings are for the administrator and stop nothing.
+	Warnings []string
+}
+
+// Obstacle is a condition reason and a message.
+type Obstacle struct {
+	Reason  string
+	Message string
+}
+
+// Desire computes what the pool should have.
+func Desire(in Inputs) Desired {
+	d := Desired{MaxRetries: in.Settings.MaxBuildRetries, MaxRecords: in.Settings.ImagesToKeep}
+	if len(in.Settings.UnknownKeys) > 0 {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
+			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", ")))
+	}
+	if !in.OptedIn {
+		d.OptedOut = true
+		return d
+	}
+	if d.Waiting = waitForRender(in); d.Waiting != nil {
+		return d
+	}
+	custom, obstacle := check(in)
+	if obstacle != nil {
+		d.Blocked = obstacle
+		return d
+	}
+	d.Request, d.Blocked = request(in, custom)
+	if d.Request != nil {
+		d.Fingerprint = fingerprint(in, d.Request)
+		d.Request.ID = names.InputsHash(d.Fingerprint)
+		d.Request.ImageLabels[api.ImageLabelInputsHash] = d.Request.ID
+	}
+	return d
+}
+
+func waitForRender(in Inputs) *Obstacle {
+	switch {
+	case in.RenderDegraded != nil:
+		return &Obstacle{api.ReasonWaitingForRender, "the pool is RenderDegraded: " + *in.RenderDegraded}
+	case in.TargetConfig == "":
+		return &Obstacle{api.ReasonWaitingForRender, "spec.configuration.name of the pool is empty: no rendered MachineConfig yet"}
+	case in.Config == nil && strings.HasPrefix(in.TargetConfig, names.RenderedPrefix):
+		return &Obstacle{api.ReasonWaitingForRender, fmt.Sprintf("MachineConfig %q, which the pool targets, does not exist yet", in.TargetConfig)}
+	}
+	return nil
+}
+
+// check returns the parsed custom Dockerfile, or what the user has to mend.
+func check(in Inputs) (*dockerfile.File, *Obstacle) {
+	if !strings.HasPrefix(in.TargetConfig, names.RenderedPrefix) {
+		return nil, &Obstacle{api.ReasonInvalidRenderedConfig, fmt.Sprintf(
+			"spec.configuration.name of the pool is %q, which is no rendered MachineConfig (%s<pool>-<hash>); let the render controller set it", in.TargetConfig, names.RenderedPrefix)}
+	}
+	if in.Config.Unsupported != nil {
+		return nil, &Obstacle{api.ReasonInvalidRenderedConfig, fmt.Sprintf("MachineConfig %q cannot be built: %v", in.TargetConfig, in.Config.Unsupported)}
+	}
+	if len(in.Problems) > 0 {
+		return nil, &Obstacle{api.ReasonInvalidConfig, in.Problems.String()}
+	}
+	if in.Settings.BuilderType == api.BuilderOpenShift {
+		return nil, &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf("ConfigMap/%s, key %s: %s is not available in this version; use %s, or leave it out",
+			api.ConfigMapBuildConfig, api.KeyImageBuilderType, api.BuilderOpenShift, api.BuilderCustomPod)}
+	}
+	custom, err := dockerfile.Parse(in.CustomDockerfile)
+	if err != nil {
+		return nil, &Obstacle{api.ReasonInvalidDockerfile, fmt.Sprintf("ConfigMap/%s, key %s: %v", api.ConfigMapCustomDockerfile, in.Pool.Name, err)}
+	}
+	return custom, nil
+}
+
+func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle) {
+	base, err := baseImage(in)
+	if err != nil {
+		return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
+	}
+	rendered, err := custom.Render(base)
+	if err != nil {
+		return nil, &Obstacle{api.ReasonInvalidDockerfile, err.Error()}
+	}
+	builder := in.Settings.BuilderImage
+	if builder == "" {
+		builder = in.DefaultBuilderImage
+	}
+	return &buildspec.Request{
+		Pool:           in.Pool,
+		RenderedConfig: in.TargetConfig,
+		Object:         in.RunKind + "/" + names.Build(in.TargetConfig),
+		Dockerfile:     rendered,
+		CustomContent:  custom.NeedsBuild(),
+		BaseImage:      base,
+		FinalImage:     in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
+		ImageLabels:    imageLabels(in, base),
+		Credentials:    in.Settings.Credentials(),
+		BuilderImage:   builder,
+		Timeout:        in.Settings.BuildTimeout,
+		Scheduling:     in.Settings.Scheduling,
+		RebuildToken:   in.RebuildToken,
+	}, nil
+}
+
+func baseImage(in Inputs) (string, error) {
+	if in.Config.OSImageURL == "" {
+		if in.Settings.BaseImage == "" {
+			return "", fmt.Errorf("no base image: spec.osImageURL of MachineConfig %q is empty and ConfigMap/%s has no %s; set one of them",
+				in.TargetConfig, api.ConfigMapOSImageURL, api.KeyBaseOSContainerImage)
+		}
+		return in.Settings.BaseImage, nil
+	}
+	if err := buildconfig.CheckPullspec(in.Config.OSImageURL); err != nil {
+		return "", fmt.Errorf("spec.osImageURL of MachineConfig %q: %w", in.TargetConfig, err)
+	}
+	return in.Config.OSImageURL, nil
+}
+
+func extensionsImage(in Inputs) string {
+	if in.Config.ExtensionsImage != "" {
+		return in.Config.ExtensionsImage
+	}
+	return in.Settings.ExtensionsImage
+}
+
+func imageLabels(in Inputs, base string) map[string]string {
+	labels := map[string]string{
+		api.ImageLabelMachineConfig:     in.TargetConfig,
+		api.ImageLabelMachineConfigPool: in.Pool.Name,
+		api.ImageLabelReleaseVersion:    in.Settings.ReleaseVersion,
+		api.ImageLabelBaseImage:         base,
+	}
+	if ext := extensionsImage(in); ext != "" {
+		labels[api.ImageLabelExtensionsImage] = ext
+	}
+	return labels
+}
+
+func fingerprint(in Inputs, r *buildspec.Request) names.Inputs {
+	return names.Inputs{
+		Pool:             in.Pool.Name,
+		MachineConfig:    in.Config.SpecHash,
+		RenderedConfig:   in.TargetConfig,
+		BaseImage:        r.BaseImage,
+		ExtensionsImage:  extensionsImage(in),
+		CustomDockerfile: names.Content([]byte(in.CustomDockerfile)),
+		ReleaseVersion:   in.Settings.ReleaseVersion,
+		Repository:       in.Settings.Repository,
+		RebuildToken:     in.RebuildToken,
+	}
+}

@@ -1,0 +1,93 @@
+package osbuild
+
+import (
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+)
+
+// Observed is what exists.
+type Observed struct {
+	// NewestImage and ImageConfig are the pool's result annotations.
+	NewestImage string
+	ImageConfig string
+	// Conditions are the pool's, ours and those of others.
+	Conditions []mcfgv1.MachineConfigPoolCondition
+	// Builds are all that exist for a pool of this name.
+	Builds []backend.Observation
+	// Records of the pool, in any order.
+	Records []Record
+	// Registry is the answer to Question; nil while there is none.
+	Registry *Confirmation
+	Slots    Slots
+}
+
+// Confirmation is the registry's answer about one image.
+type Confirmation struct {
+	Image string
+	Found bool
+	// Digest and InputsHash of the image, when it was found.
+	Digest     string
+	InputsHash string
+	// Err is set when the registry gave no answer to that question; Temporary
+	// when it may give one later.
+	Err       error
+	Temporary bool
+}
+
+// Slots says whether a further build may start.
+type Slots struct {
+	// Free slots: the configured limit less the builds of other pools.
+	Free int
+	// Ahead are the pools that have waited longer.
+	Ahead int
+}
+
+// record returns the pool's record of a rendered config, for these inputs only.
+func (o Observed) record(d Desired) *Record {
+	for i := range o.Records {
+		r := &o.Records[i]
+		if r.RenderedConfig == d.Request.RenderedConfig && r.InputsHash == d.Request.ID && r.Pool.UID == d.Request.Pool.UID {
+			return r
+		}
+	}
+	return nil
+}
+
+// newest returns the record that finished last.
+func (o Observed) newest() *Record {
+	var newest *Record
+	for i := range o.Records {
+		if newest == nil || o.Records[i].Finished.After(newest.Finished) {
+			newest = &o.Records[i]
+		}
+	}
+	return newest
+}
+
+// current splits the builds into the one of the desired inputs, if it is there
+// and staying, and the stale rest.
+func (o Observed) current(d Desired) (current *backend.Observation, stale []backend.Observation) {
+	for i := range o.Builds {
+		b := &o.Builds[i]
+		if d.Request != nil && !b.Deleting && b.ID == d.Request.ID &&
+			b.RenderedConfig == d.Request.RenderedConfig && b.Pool.UID == d.Request.Pool.UID {
+			current = b
+			continue
+		}
+		stale = append(stale, *b)
+	}
+	return current, stale
+}
+
+// Backoff before try n+1, after n failed ones: doubling from 10 s to 10 min.
+func Backoff(n int) time.Duration {
+	const first, most = 10 * time.Second, 10 * time.Minute
+	d := first
+	for i := 1; i < n && d < most; i++ {
+		d *= 2
+	}
+	return min(d, most)
+}

@@ -1,0 +1,234 @@
+package osbuild
+
+import (
+	"slices"
+	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+// Action is one thing to do; each can be repeated. The set is sealed.
+type Action interface{ action() }
+
+// The actions.
+type (
+	// StartBuild starts a build. It costs, so it is planned again from a live
+	// read before it is carried out.
+	StartBuild struct{ Request buildspec.Request }
+	// DeleteRun makes room for the next try of the same inputs.
+	DeleteRun struct{ Build backend.Observation }
+	// RemoveBuild removes all of a build.
+	RemoveBuild struct{ Build backend.Observation }
+	// WriteRecord creates or replaces the record of a rendered config.
+	WriteRecord struct{ Record Record }
+	// DeleteRecord removes the record of a rendered config.
+	DeleteRecord struct{ RenderedConfig string }
+	// Annotate writes the result to the pool; empty values remove it.
+	Annotate struct{ NewestImage, ImageConfig string }
+)
+
+func (StartBuild) action()   {}
+func (DeleteRun) action()    {}
+func (RemoveBuild) action()  {}
+func (WriteRecord) action()  {}
+func (DeleteRecord) action() {}
+func (Annotate) action()     {}
+
+// NextSteps is what Plan returns.
+type NextSteps struct {
+	// Actions in the order they must be done; the first failure ends the round.
+	Actions []Action
+	// RequeueAfter is when to look again although nothing changed; 0 for never.
+	RequeueAfter time.Duration
+}
+
+// Starts is true when the steps hold a build's start.
+func (n NextSteps) Starts() bool {
+	return slices.ContainsFunc(n.Actions, func(a Action) bool { _, ok := a.(StartBuild); return ok })
+}
+
+// registryRetry is how soon a registry that gave no answer is asked again.
+const registryRetry = 15 * time.Second
+
+// Plan says what to do next.
+func Plan(d Desired, o Observed, now time.Time) NextSteps {
+	s := decide(d, o, now)
+	var n NextSteps
+	for _, b := range s.stale {
+		if !b.Deleting {
+			n.Actions = append(n.Actions, RemoveBuild{b})
+		}
+	}
+	n.Actions = append(n.Actions, s.actions(d, o, now)...)
+	switch s.kind {
+	case running:
+		n.RequeueAfter = untilPendingTimesOut(d, *s.current, now)
+	case unanswered:
+		n.RequeueAfter = registryRetry
+	case retrying:
+		n.RequeueAfter = s.until.Sub(now)
+	default:
+	}
+	return n
+}
+
+// actions are what a state asks for, the removal of stale builds aside.
+func (s state) actions(d Desired, o Observed, now time.Time) []Action {
+	switch s.kind {
+	case optedOut:
+		return optOut(o)
+	case clearing:
+		return s.deleteRun(func(p backend.Phase) bool { return p != backend.PhaseNone })
+	case starting:
+		return []Action{StartBuild{nextRequest(d, o, s.record)}}
+	case recording:
+		return []Action{WriteRecord{succeededRecord(d, *s.current, s.record)}}
+	case reusing:
+		return []Action{WriteRecord{reusedRecord(d, o, now)}}
+	case failing:
+		return []Action{WriteRecord{failedRecord(d, s, now)}}
+	case failed:
+		// One that never started would wait for ever.
+		return s.deleteRun(backend.Phase.Active)
+	case annotating:
+		return append([]Action{Annotate{s.record.Image, d.Request.RenderedConfig}}, tidy(d, s, o)...)
+	case succeeded:
+		return tidy(d, s, o)
+	default:
+		return nil
+	}
+}
+
+func (s state) deleteRun(when func(backend.Phase) bool) []Action {
+	if s.current == nil || !when(s.current.Phase) {
+		return nil
+	}
+	return []Action{DeleteRun{*s.current}}
+}
+
+func optOut(o Observed) []Action {
+	var actions []Action
+	for _, r := range o.Records {
+		actions = append(actions, DeleteRecord{r.RenderedConfig})
+	}
+	// The result is ours only where it says which config it was built from.
+	if o.ImageConfig != "" {
+		actions = append(actions, Annotate{})
+	}
+	return actions
+}
+
+// tidy removes what a recorded success leaves: its own objects, and the
+// records that are older than the newest few.
+func tidy(d Desired, s state, o Observed) []Action {
+	var actions []Action
+	if s.current != nil {
+		actions = append(actions, RemoveBuild{*s.current})
+	}
+	records := slices.Clone(o.Records)
+	slices.SortFunc(records, func(a, b Record) int { return b.Finished.Compare(a.Finished) })
+	for i, r := range records {
+		if i >= d.MaxRecords && r.RenderedConfig != d.Request.RenderedConfig {
+			actions = append(actions, DeleteRecord{r.RenderedConfig})
+		}
+	}
+	return actions
+}
+
+func nextRequest(d Desired, o Observed, r *Record) buildspec.Request {
+	request := *d.Request
+	request.Attempt = 1
+	if r != nil && r.Outcome == Retrying {
+		request.Attempt = r.Attempts + 1
+	}
+	request.Changes = changes(d, o)
+	return request
+}
+
+func untilPendingTimesOut(d Desired, run backend.Observation, now time.Time) time.Duration {
+	if run.Phase != backend.PhasePending || d.Request.Timeout <= 0 {
+		return 0
+	}
+	return max(run.Created.Add(d.Request.Timeout).Sub(now), time.Second)
+}
+
+func newRecord(d Desired, run backend.Observation, before *Record) Record {
+	r := Record{
+		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, RebuildToken: d.Request.RebuildToken,
+		LastRun: run.UID, Object: run.Object, BaseDigest: run.Result.BaseDigest,
+		Started: run.Started, Finished: run.Finished, Changes: run.Changes, Log: run.Log,
+		Timings: run.Result.Timings, BytesPulled: run.Result.BytesPulled, BytesPushed: run.Result.BytesPushed,
+	}
+	if r.Started.IsZero() {
+		r.Started = run.Created
+	}
+	if before != nil && before.Outcome == Retrying {
+		r.Attempts, r.Interruptions = before.Attempts, before.Interruptions
+	}
+	return r
+}
+
+func succeededRecord(d Desired, run backend.Observation, before *Record) Record {
+	r := newRecord(d, run, before)
+	r.Attempts++
+	r.Outcome, r.Reason = Succeeded, api.ReasonBuildSucceeded
+	r.Image = resultImage(d, run)
+	return r
+}
+
+// reusedRecord is that of an image which was there without a build of ours.
+func reusedRecord(d Desired, o Observed, now time.Time) Record {
+	return Record{
+		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, RebuildToken: d.Request.RebuildToken,
+		Outcome: Succeeded, Reason: api.ReasonImageReused, Started: now, Finished: now,
+		Image: d.Fingerprint.Repository + "@" + o.Registry.Digest, Changes: changes(d, o),
+	}
+}
+
+func failedRecord(d Desired, s state, now time.Time) Record {
+	r := newRecord(d, *s.current, s.record)
+	r.Reason, r.Message, r.Log = s.failure.reason, s.failure.message, s.failure.log
+	if r.Finished.IsZero() {
+		r.Finished = now
+	}
+	r.Outcome = Retrying
+	switch {
+	case s.failure.interrupted:
+		r.Interruptions++
+		r.RetryAt = r.Finished.Add(Backoff(r.Interruptions))
+	default:
+		r.Attempts++
+		r.RetryAt = r.Finished.Add(Backoff(r.Attempts))
+		if r.Attempts > d.MaxRetries || slices.Contains(hopeless, r.Reason) {
+			r.Outcome, r.RetryAt = Failed, time.Time{}
+		}
+	}
+	return r
+}
+
+// hopeless are the reasons of a failed run that another try cannot change.
+var hopeless = []string{api.ReasonInvalidConfig, api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig}
+
+// RebuildToken returns the token that a pool's inputs carry: the annotation's,
+// or the last one answered for the target config once the annotation is gone,
+// so that removing the annotation asks for nothing.
+func RebuildToken(annotation, target string, o Observed) string {
+	if annotation != "" {
+		return annotation
+	}
+	for _, b := range o.Builds {
+		if b.RenderedConfig == target && !b.Deleting {
+			return b.RebuildToken
+		}
+	}
+	for _, r := range o.Records {
+		if r.RenderedConfig == target {
+			return r.RebuildToken
+		}
+	}
+	return ""
+}
