@@ -1,0 +1,307 @@
+package integration
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	mcfgscheme "github.com/openshift/client-go/machineconfiguration/clientset/versioned/scheme"
+	"github.com/prometheus/client_golang/prometheus"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
+)
+
+const namespace = api.DefaultNamespace
+
+// settle is how long anything may take before a test gives up.
+const settle = 30 * time.Second
+
+// world is one test's view of the shared control plane: its clients, its
+// registry, and the controller under test.
+type world struct {
+	t        *testing.T
+	ctx      context.Context
+	Admin    kube.Clients
+	Registry string // host:port/repository
+	Requests *counter
+	// onWrite stands between the controller and each of its writes, one at a
+	// time; nil lets them through.
+	onWrite func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error)
+	// pods are the UIDs of the build pods that were seen.
+	pods map[string]bool
+	// transport trusts the registry.
+	transport http.RoundTripper
+	stop      context.CancelFunc
+	stopped   chan struct{}
+}
+
+// counter counts the writes of the controller.
+type counter struct {
+	next    http.RoundTripper
+	onWrite func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error)
+	mu      sync.Mutex
+	writes  []string
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet {
+		return c.next.RoundTrip(r)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writes = append(c.writes, r.Method+" "+r.URL.Path)
+	send := func() (*http.Response, error) { return c.next.RoundTrip(r) }
+	if c.onWrite == nil {
+		return send()
+	}
+	return c.onWrite(r, send)
+}
+
+// Writes returns what was written since the last call.
+func (c *counter) Writes() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.writes
+	c.writes = nil
+	return w
+}
+
+// newWorld makes an empty namespace's worth of settings and a registry.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	server := httptest.NewTLSServer(registry.New(registry.Logger(discard())))
+	t.Cleanup(server.Close)
+	admin, err := kube.NewClients(plane.Config)
+	must(t, err)
+	w := &world{t: t, pods: map[string]bool{}, ctx: ctx, Admin: admin, Registry: strings.TrimPrefix(server.URL, "https://") + "/os/images", transport: server.Client().Transport}
+	w.clean()
+	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry})
+	w.setting(api.ConfigMapOSImageURL, map[string]string{api.KeyBaseOSContainerImage: "registry.example.com/os/base:1", api.KeyReleaseVersion: "4.14.0"})
+	w.setting(api.ConfigMapServiceCA, map[string]string{api.ServiceCAKey: string(pem.EncodeToMemory(
+		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))})
+	t.Cleanup(func() { w.Stop() })
+	return w
+}
+
+// clean removes what an earlier test left.
+func (w *world) clean() {
+	pools, err := w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().List(w.ctx, metav1.ListOptions{})
+	must(w.t, err)
+	for _, p := range pools.Items {
+		must(w.t, w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().Delete(w.ctx, p.Name, metav1.DeleteOptions{}))
+	}
+	for _, name := range []string{api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, api.ConfigMapCustomDockerfile} {
+		_ = w.Admin.Core.CoreV1().ConfigMaps(namespace).Delete(w.ctx, name, metav1.DeleteOptions{}) // most often not there
+	}
+	w.eventually("the objects of earlier tests are gone", func() error {
+		return w.nothingLeft()
+	})
+}
+
+// nothingLeft fails while a build object of any pool exists. With no kubelet,
+// a pod that is asked to go with a grace period goes when the test says so.
+func (w *world) nothingLeft() error {
+	options := metav1.ListOptions{LabelSelector: api.LabelBuildPod}
+	pods, err := w.Admin.Core.CoreV1().Pods(namespace).List(w.ctx, options)
+	if err != nil {
+		return err
+	}
+	maps, err := w.Admin.Core.CoreV1().ConfigMaps(namespace).List(w.ctx, options)
+	if err != nil {
+		return err
+	}
+	w.reap(pods.Items)
+	var left []string
+	for _, p := range pods.Items {
+		left = append(left, "pod/"+p.Name)
+	}
+	for _, m := range maps.Items {
+		left = append(left, "configmap/"+m.Name)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("still there: %s", strings.Join(left, ", "))
+	}
+	return nil
+}
+
+// reap plays the kubelet's part in a deletion: the containers have stopped.
+func (w *world) reap(pods []corev1.Pod) {
+	for _, p := range pods {
+		if p.DeletionTimestamp != nil {
+			now := int64(0)
+			_ = w.Admin.Core.CoreV1().Pods(namespace).Delete(w.ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}) // may be gone
+		}
+	}
+}
+
+// Start runs the controller under its own ServiceAccount.
+func (w *world) Start() {
+	w.t.Helper()
+	expiry := int64(3600)
+	token, err := w.Admin.Core.CoreV1().ServiceAccounts(namespace).CreateToken(w.ctx, "machine-os-builder",
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry}}, metav1.CreateOptions{})
+	must(w.t, err)
+	config := rest.AnonymousClientConfig(plane.Config)
+	config.BearerToken = token.Status.Token
+	config.QPS, config.Burst = 500, 1000
+	w.Requests = &counter{onWrite: w.onWrite}
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { w.Requests.next = rt; return w.Requests })
+	clients, err := kube.NewClients(config)
+	must(w.t, err)
+	informers, err := kube.NewInformers(clients, namespace)
+	must(w.t, err)
+
+	ctx, cancel := context.WithCancel(w.ctx)
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.Core.CoreV1().Events("")})
+	loop, err := osbuild.New(osbuild.Options{
+		Clients: clients, Informers: informers, Namespace: namespace, BuilderImage: "registry.example.com/builder:1",
+		Backend:  pod.New(clients.Core, informers, namespace),
+		Recorder: broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: "machine-os-builder"}),
+		Metrics:  metrics.NewBuilds(prometheus.NewRegistry()), Clock: clock.RealClock{},
+	})
+	must(w.t, err)
+	must(w.t, informers.Start(ctx))
+	w.stop, w.stopped = cancel, make(chan struct{})
+	go func() {
+		defer close(w.stopped)
+		loop.Run(ctx)
+		broadcaster.Shutdown()
+	}()
+}
+
+// Stop ends the controller as a kill would: nothing is cleaned up.
+func (w *world) Stop() {
+	if w.stop != nil {
+		w.stop()
+		<-w.stopped
+		w.stop = nil
+	}
+}
+
+func (w *world) setting(name string, data map[string]string) {
+	w.t.Helper()
+	client := w.Admin.Core.CoreV1().ConfigMaps(namespace)
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}
+	_, err := client.Update(w.ctx, cm, metav1.UpdateOptions{})
+	if err != nil {
+		_, err = client.Create(w.ctx, cm, metav1.CreateOptions{})
+	}
+	must(w.t, err)
+}
+
+// push puts an image into the registry, as a build would, and returns its
+// digest. Labels are given as key, value, …
+func (w *world) push(tag string, labels ...string) string {
+	w.t.Helper()
+	image, err := random.Image(64, 1)
+	must(w.t, err)
+	config := v1.Config{Labels: map[string]string{}}
+	for i := 0; i+1 < len(labels); i += 2 {
+		config.Labels[labels[i]] = labels[i+1]
+	}
+	image, err = mutate.Config(image, config)
+	must(w.t, err)
+	ref, err := name.ParseReference(w.Registry + ":" + tag)
+	must(w.t, err)
+	must(w.t, remote.Write(ref, image, remote.WithTransport(w.transport)))
+	digest, err := image.Digest()
+	must(w.t, err)
+	return digest.String()
+}
+
+// has asks the registry for a digest.
+func (w *world) has(digest string) bool {
+	w.t.Helper()
+	ref, err := name.NewDigest(w.Registry + "@" + digest)
+	must(w.t, err)
+	_, err = remote.Head(ref, remote.WithTransport(w.transport))
+	return err == nil
+}
+
+// finish ends a build pod well or badly, as the kubelet would report it.
+func (w *world) finish(pod string, result buildspec.Result) {
+	w.t.Helper()
+	phase, code := corev1.PodSucceeded, int32(0)
+	if !result.Succeeded {
+		phase, code = corev1.PodFailed, 1
+	}
+	w.podStatus(pod, func(p *corev1.Pod) {
+		p.Status.Phase = phase
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: p.Spec.Containers[0].Name, State: corev1.ContainerState{
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: string(result.Encode()), FinishedAt: metav1.Now()},
+		}}}
+	})
+}
+
+func (w *world) podStatus(pod string, change func(*corev1.Pod)) {
+	w.t.Helper()
+	p, err := w.Admin.Core.CoreV1().Pods(namespace).Get(w.ctx, pod, metav1.GetOptions{})
+	must(w.t, err)
+	change(p)
+	_, err = w.Admin.Core.CoreV1().Pods(namespace).UpdateStatus(w.ctx, p, metav1.UpdateOptions{})
+	must(w.t, err)
+}
+
+// patchPool merges into a pool.
+func (w *world) patchPool(pool, patch string) {
+	w.t.Helper()
+	_, err := w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().Patch(w.ctx, pool, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	must(w.t, err)
+}
+
+func (w *world) pool(name string) *mcfgv1.MachineConfigPool {
+	w.t.Helper()
+	p, err := w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(w.ctx, name, metav1.GetOptions{})
+	must(w.t, err)
+	return p
+}
+
+// eventually waits until a check holds; it says what the check last said.
+func (w *world) eventually(what string, check func() error) {
+	w.t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(w.ctx, 20*time.Millisecond, settle, true, func(context.Context) (bool, error) {
+		last = check()
+		return last == nil, nil
+	})
+	if err != nil {
+		w.t.Fatalf("%s: not after %v: %v", what, settle, last)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
