@@ -39,9 +39,11 @@ const (
 
 // Reasons of BuildFailed and ImageBuildDegraded.
 const (
-	ReasonBuildFailed           = "BuildFailed"
-	ReasonBuildTimedOut         = "BuildTimedOut"
-	ReasonOutOfMemory           = "OutOfMemory"
+	ReasonBuildFailed   = "BuildFailed"
+	ReasonBuildTimedOut = "BuildTimedOut"
+	ReasonOutOfMemory   = "OutOfMemory"
+	// ReasonOutOfStorage: the build wrote more to its node than its limit allows.
+	ReasonOutOfStorage          = "OutOfStorage"
 	ReasonPullFailed            = "PullFailed"
 	ReasonPushFailed            = "PushFailed"
 	ReasonInvalidConfig         = "InvalidConfig"
@@ -70,4 +72,5 @@ const (
 	EventBuildDeleted     = "BuildDeleted"
 	EventRebuildRequested = "RebuildRequested"
 	EventUnknownKey       = "UnknownKey"
+	EventNotInImage       = "NotInImage"
 )

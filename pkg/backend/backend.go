@@ -16,7 +16,8 @@ type Backend interface {
 	Kind() string
 	// Watch calls notify when a build comes to stand differently; before or
 	// after is nil when it did not or does not exist. That a build is asked to
-	// go is no news; that it is gone is. Called once, before the informers run.
+	// go is news only while its run is active; that it is gone is. Called once,
+	// before the informers run.
 	Watch(notify func(before, after *Observation)) error
 	// Start makes the objects of a build and its run. An object of the same
 	// name that was made for the same Request.ID is taken as it is; one made
@@ -73,6 +74,9 @@ type Observation struct {
 	Phase Phase
 	// Deleting is true once any part has been asked to go.
 	Deleting bool
+	// RunDeleting is true when the run was asked to go and its inputs were not:
+	// DeleteRun does that, and so does anybody who deletes or evicts the run.
+	RunDeleting bool
 	// Result is what a run that ended reports of itself; its digest is to be
 	// confirmed.
 	Result buildspec.Result

@@ -82,7 +82,8 @@ func TestLimitsAreExact(t *testing.T) {
 		limit int
 		short func(string) string
 	}{
-		{"label value", 63, LabelValue}, {"tag", 128, Tag},
+		{"label value", 63, LabelValue},
+		{"tag", 128, Tag},
 		{"object name", 253, func(s string) string { return Build(s[len("build-"):]) }},
 	} {
 		fits := strings.Repeat("x", row.limit)

@@ -36,17 +36,6 @@ type Inputs struct {
 	DefaultBuilderImage string
 }
 
-// RenderedConfig is what the decisions need of a rendered MachineConfig.
-type RenderedConfig struct {
-	Name string
-	// SpecHash identifies the spec's content.
-	SpecHash        string
-	OSImageURL      string
-	ExtensionsImage string
-	// Unsupported says what of the spec cannot be built; nil when all can.
-	Unsupported error
-}
-
 // Desired is what a pool should have: nothing, an image, or a reason why not.
 type Desired struct {
 	// OptedOut: nothing of ours may be left.
@@ -64,7 +53,12 @@ type Desired struct {
 	MaxRetries int
 	MaxRecords int
 	// Warnings are for the administrator and stop nothing.
-	Warnings []string
+	Warnings []Warning
+}
+
+// Warning is an event reason of pkg/api and a text.
+type Warning struct {
+	Reason, Text string
 }
 
 // Obstacle is a condition reason and a message.
@@ -77,12 +71,15 @@ type Obstacle struct {
 func Desire(in Inputs) Desired {
 	d := Desired{MaxRetries: in.Settings.MaxBuildRetries, MaxRecords: in.Settings.ImagesToKeep}
 	if len(in.Settings.UnknownKeys) > 0 {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
-			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", ")))
+		d.Warnings = append(d.Warnings, Warning{api.EventUnknownKey, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
+			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", "))})
 	}
 	if !in.OptedIn {
 		d.OptedOut = true
 		return d
+	}
+	if in.Config != nil {
+		d.Warnings = append(d.Warnings, in.Config.Warnings...)
 	}
 	if d.Waiting = waitForRender(in); d.Waiting != nil {
 		return d

@@ -19,49 +19,59 @@ type Event struct {
 
 // Events says what a change from the old to the new conditions tells, together
 // with the actions that were carried out with it. Warnings are told once a build.
+// The same conditions twice give what the actions alone tell.
 func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done []Action) []Event {
 	var events []Event
 	for _, a := range done {
-		switch a := a.(type) {
-		case StartBuild:
-			if slices.Contains(a.Request.Changes, changeRebuild) {
-				events = append(events, Event{Reason: api.EventRebuildRequested, Message: "rebuild of " + a.Request.RenderedConfig + " requested"})
-			}
-			events = append(events, Event{
-				Reason:  api.EventBuildStarted,
-				Message: a.Request.Object + " of " + a.Request.RenderedConfig + " starts: " + strings.Join(a.Request.Changes, ", "),
-			})
-			for _, w := range d.Warnings {
-				events = append(events, Event{Warning: true, Reason: api.EventUnknownKey, Message: w})
-			}
-		case Annotate:
-			if a.NewestImage == "" {
-				events = append(events, Event{Reason: api.EventBuildDeleted, Message: "the pool opted out; its build objects and result were removed"})
-			}
-		}
+		events = append(events, told(d, a)...)
 	}
 	for _, t := range transitions {
-		c := find(after, t.kind)
-		if c == nil || c.Status != corev1.ConditionTrue || (t.when != "" && c.Reason != t.when) {
-			continue
+		if c := find(after, t.kind); t.holds(c) && !t.holds(find(before, t.kind)) {
+			events = append(events, Event{Warning: t.warning, Reason: t.event, Message: c.Message})
 		}
-		old := find(before, t.kind)
-		if old != nil && old.Status == corev1.ConditionTrue && (t.when == "" || old.Reason == t.when) {
-			continue
-		}
-		events = append(events, Event{Warning: t.warning, Reason: t.event, Message: c.Message})
 	}
 	return events
 }
 
-// transitions are the conditions whose becoming True, for the reason given if
-// any, is an event.
-var transitions = []struct {
+// told is what an action tells by itself.
+func told(d Desired, a Action) []Event {
+	var events []Event
+	switch a := a.(type) {
+	case StartBuild:
+		r := a.Request
+		if slices.Contains(r.Changes, changeRebuild) {
+			events = append(events, Event{Reason: api.EventRebuildRequested, Message: "rebuild of " + r.RenderedConfig + " requested"})
+		}
+		events = append(events, Event{
+			Reason:  api.EventBuildStarted,
+			Message: r.Object + " of " + r.RenderedConfig + " starts: " + strings.Join(r.Changes, ", "),
+		})
+		for _, w := range d.Warnings {
+			events = append(events, Event{Warning: true, Reason: w.Reason, Message: w.Text})
+		}
+	case Annotate:
+		if a.NewestImage == "" {
+			events = append(events, Event{Reason: api.EventBuildDeleted, Message: "the pool opted out; its build objects and result were removed"})
+		}
+	}
+	return events
+}
+
+type transition struct {
 	kind    mcfgv1.MachineConfigPoolConditionType
 	when    string
 	event   string
 	warning bool
-}{
+}
+
+// holds is true for a condition, possibly nil, that is True for the reason.
+func (t transition) holds(c *mcfgv1.MachineConfigPoolCondition) bool {
+	return c != nil && c.Status == corev1.ConditionTrue && (t.when == "" || c.Reason == t.when)
+}
+
+// transitions are the conditions whose becoming True, for the reason given if
+// any, is an event.
+var transitions = []transition{
 	{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildPreparing, api.EventBuildPreparing, false},
 	{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildRunning, api.EventBuildBuilding, false},
 	{mcfgv1.MachineConfigPoolBuildSuccess, "", api.EventBuildCompleted, false},

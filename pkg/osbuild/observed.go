@@ -72,14 +72,19 @@ func (o Observed) newest() *Record {
 func (o Observed) current(d Desired) (current *backend.Observation, stale []backend.Observation) {
 	for i := range o.Builds {
 		b := &o.Builds[i]
-		if d.Request != nil && !b.Deleting && b.ID == d.Request.ID &&
-			b.RenderedConfig == d.Request.RenderedConfig && b.Pool.UID == d.Request.Pool.UID {
+		if !b.Deleting && d.wants(*b) {
 			current = b
 			continue
 		}
 		stale = append(stale, *b)
 	}
 	return current, stale
+}
+
+// wants is true for a build of the desired inputs.
+func (d Desired) wants(b backend.Observation) bool {
+	return d.Request != nil && b.ID == d.Request.ID &&
+		b.RenderedConfig == d.Request.RenderedConfig && b.Pool.UID == d.Request.Pool.UID
 }
 
 // Backoff before try n+1, after n failed ones: doubling from 10 s to 10 min.

@@ -174,7 +174,8 @@ func TestPlanAndStatus(t *testing.T) {
 			a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending))}}, "", "BuildPending/BuildPending", 59 * time.Minute,
 		},
 		"run pending for too long": {
-			a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending), func(b *backend.Observation) { b.Created = now.Add(-time.Hour) })}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending), func(b *backend.Observation) { b.Created = now.Add(-time.Hour) })}},
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"run preparing": {a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePreparing))}}, "", "Building/BuildPreparing", 0},
@@ -186,22 +187,26 @@ func TestPlanAndStatus(t *testing.T) {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: found}, "record Succeeded", "BuildPending/BuildPending", 0,
 		},
 		"run succeeded, registry does not answer": {
-			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1, Err: errors.New("503")}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1, Err: errors.New("503")}},
 			"", "BuildPending/WaitingForRegistry", registryRetry,
 		},
 		"run succeeded, registry knows no such digest": {
-			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1}},
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"run succeeded without a digest": {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(""))}}, "record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"success recorded, not annotated": {
-			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Records: []Record{recorded(a, Succeeded)}, Registry: found},
+			a,
+			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Records: []Record{recorded(a, Succeeded)}, Registry: found},
 			"annotate " + image1 + ", remove " + configA, "BuildSuccess/BuildSucceeded", 0,
 		},
 		"annotated, objects still there": {
-			a, Observed{NewestImage: image1, ImageConfig: configA, Builds: []backend.Observation{build(a, succeededWith(digest1))}, Records: []Record{recorded(a, Succeeded)}},
+			a,
+			Observed{NewestImage: image1, ImageConfig: configA, Builds: []backend.Observation{build(a, succeededWith(digest1))}, Records: []Record{recorded(a, Succeeded)}},
 			"remove " + configA, "BuildSuccess/BuildSucceeded", 0,
 		},
 		"done": {
@@ -217,14 +222,16 @@ func TestPlanAndStatus(t *testing.T) {
 			b, Observed{Slots: free, NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}, Registry: nothingB}, "start", "BuildPending/BuildPending", 0,
 		},
 		"A's image is annotated as B's by an older annotation pair": {
-			b, Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(b, Succeeded)}, Registry: found},
+			b,
+			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(b, Succeeded)}, Registry: found},
 			"annotate " + image1, "BuildSuccess/ImageReused", 0,
 		},
 		"B is wanted while A runs": {
 			b, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
 		"B is wanted while A terminates": {
-			b, Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Deleting = true })}},
+			b,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Deleting = true })}},
 			"", "BuildPending/WaitingForCleanup", 0,
 		},
 		"A's late success while B is wanted": {
@@ -234,7 +241,8 @@ func TestPlanAndStatus(t *testing.T) {
 			token, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
 		"a build of a pool that was deleted and made again": {
-			a, Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Pool.UID = "pool-0" })}},
+			a,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Pool.UID = "pool-0" })}},
 			"remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
 		"a record of a pool that was deleted and made again": {
@@ -250,45 +258,53 @@ func TestPlanAndStatus(t *testing.T) {
 			a, Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonInvalidRenderedConfig, "disks"))}}, "record Failed", "BuildPending/BuildPending", 0,
 		},
 		"failed try recorded, next not due": {
-			a, Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryLater)}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryLater)}},
 			"", "BuildPending/WaitingForRetry", time.Minute,
 		},
 		"failed try recorded, next due": {
-			a, Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryNow)}},
+			a,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryNow)}},
 			"delete-run", "BuildPending/WaitingForCleanup", 0,
 		},
 		"failed run gone, next due": {a, Observed{Slots: free, Records: []Record{recorded(a, Retrying, retryNow)}}, "start", "BuildPending/BuildPending", 0},
 		"last try failed": {
-			a, Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, func(r *Record) { r.Attempts, r.LastRun = 2, "run-0" })}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, func(r *Record) { r.Attempts, r.LastRun = 2, "run-0" })}},
 			"record Failed", "BuildPending/BuildPending", 0,
 		},
 		"failure recorded for good": {
-			a, Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Failed, func(r *Record) { r.Reason = api.ReasonBuildFailed })}},
+			a,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Failed, func(r *Record) { r.Reason = api.ReasonBuildFailed })}},
 			"", "BuildFailed/BuildFailed", 0,
 		},
 		"failed pod deleted by somebody": {
 			a, Observed{Slots: free, Records: []Record{recorded(a, Failed, func(r *Record) { r.Reason = api.ReasonBuildFailed })}}, "", "BuildFailed/BuildFailed", 0,
 		},
 		"new inputs after failure": {
-			token, Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Failed)}},
+			token,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Failed)}},
 			"remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
 		"run interrupted": {
-			a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhaseInterrupted), func(b *backend.Observation) { b.Reason = api.ReasonBuildInterrupted })}},
+			a,
+			Observed{Builds: []backend.Observation{build(a, phase(backend.PhaseInterrupted), func(b *backend.Observation) { b.Reason = api.ReasonBuildInterrupted })}},
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"opted out during a build": {
 			Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{Builds: []backend.Observation{build(a)}}, "remove " + configA, "", 0,
 		},
 		"opted out after success": {
-			Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}},
+			Desire(inputs(func(in *Inputs) { in.OptedIn = false })),
+			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}},
 			"forget " + configA + ", annotate ", "", 0,
 		},
 		"never opted in, annotated by somebody else": {
 			Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{NewestImage: image1}, "", "", 0,
 		},
 		"settings wrong": {
-			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })), Observed{},
+			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })),
+			Observed{},
 			"", "BuildFailed/InvalidConfig", 0,
 		},
 		"custom Dockerfile wrong": {
@@ -310,7 +326,8 @@ func TestPlanAndStatus(t *testing.T) {
 			Desire(inputs(func(in *Inputs) { m := "bad"; in.RenderDegraded = &m })), Observed{}, "", "BuildPending/WaitingForRender", 0,
 		},
 		"old records beyond the ones to keep": {
-			a, Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{
+			a,
+			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{
 				recorded(a, Succeeded),
 				recorded(b, Succeeded, func(r *Record) { r.Finished = now.Add(-time.Hour) }),
 				recorded(b, Succeeded, func(r *Record) { r.RenderedConfig, r.Finished = "rendered-worker-old", now.Add(-2*time.Hour) }),

@@ -213,11 +213,16 @@ func failedRecord(d Desired, s state, now time.Time) Record {
 // hopeless are the reasons of a failed run that another try cannot change.
 var hopeless = []string{api.ReasonInvalidConfig, api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig}
 
-// RebuildToken returns the token that a pool's inputs carry: the annotation's,
-// or the last one answered for the target config once the annotation is gone,
-// so that removing the annotation asks for nothing.
+// RebuildToken returns the token that a pool's inputs carry: the annotation's
+// while it asks for something, else the one that the target config was built
+// for. Neither removing the annotation nor returning to a config that was
+// built before the annotation was answered elsewhere asks for a build.
 func RebuildToken(annotation, target string, o Observed) string {
-	if annotation != "" {
+	answered := annotation == ""
+	if newest := o.newest(); newest != nil && newest.RebuildToken == annotation {
+		answered = true
+	}
+	if !answered {
 		return annotation
 	}
 	for _, b := range o.Builds {
@@ -230,5 +235,5 @@ func RebuildToken(annotation, target string, o Observed) string {
 			return r.RebuildToken
 		}
 	}
-	return ""
+	return annotation
 }

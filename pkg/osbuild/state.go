@@ -67,6 +67,7 @@ func decide(d Desired, o Observed, now time.Time) state {
 	}
 	s.record = o.record(d)
 	switch {
+	case s.runLost(d):
 	case s.reusable() && s.fromRecord(d, o):
 	case s.current != nil && s.current.Phase != backend.PhaseNone:
 		s.fromRun(d, o, now)
@@ -74,6 +75,27 @@ func decide(d Desired, o Observed, now time.Time) state {
 		s.fromNothing(d, o, now)
 	}
 	return s
+}
+
+// runLost is true for a run of the desired inputs that somebody else deletes,
+// until that is recorded. A result that it reached is found in the registry.
+func (s *state) runLost(d Desired) bool {
+	for i := range s.stale {
+		b := &s.stale[i]
+		recorded := s.record != nil && s.record.LastRun == b.UID
+		if !b.RunDeleting || !d.wants(*b) || recorded || b.Phase == backend.PhaseSucceeded {
+			continue
+		}
+		message := b.Object + " was deleted"
+		if b.Phase == backend.PhaseInterrupted {
+			message += ": " + b.Message
+		}
+		s.current = b
+		s.fail(api.ReasonBuildInterrupted, message)
+		s.failure.interrupted = true
+		return true
+	}
+	return false
 }
 
 // reusable is true when the inputs were built before and no newer run of them exists.

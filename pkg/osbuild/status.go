@@ -37,8 +37,8 @@ func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCond
 	if !ok {
 		return o.Conditions
 	}
-	if len(d.Warnings) > 0 {
-		v.message += "; warning: " + strings.Join(d.Warnings, "; ")
+	for _, w := range d.Warnings {
+		v.message += "; warning: " + w.Text
 	}
 	list := slices.Clone(o.Conditions)
 	for _, kind := range api.OwnedConditions[:4] {

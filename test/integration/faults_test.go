@@ -30,7 +30,7 @@ func TestKilledAfterEveryWrite(t *testing.T) {
 			w.patchPool("worker", optIn)
 			dead := make(chan struct{})
 			writes := 0
-			w.onWrite = func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+			w.onWrite = func(_ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 				select {
 				case <-dead:
 					return nil, context.Canceled

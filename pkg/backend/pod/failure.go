@@ -52,6 +52,10 @@ func observeFailure(o *backend.Observation, p *corev1.Pod) {
 		if s := p.Spec.ActiveDeadlineSeconds; s != nil {
 			o.Message += fmt.Sprintf("=%ds", *s)
 		}
+	case p.Status.Reason == podEvicted && failed != nil && !disrupted(p):
+		// The kubelet marks the evictions that are no fault of the pod's.
+		o.Reason = api.ReasonOutOfStorage
+		o.Message = fmt.Sprintf("%s; raise the limit for ephemeral-storage with %s", strings.TrimRight(p.Status.Message, ". "), api.KeyBuildPodResources)
 	case slices.Contains(interruptions, p.Status.Reason) || disrupted(p):
 		o.Phase, o.Reason = backend.PhaseInterrupted, api.ReasonBuildInterrupted
 		o.Message = strings.TrimSpace(p.Status.Reason + " " + p.Status.Message)

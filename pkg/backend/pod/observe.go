@@ -40,11 +40,14 @@ func observe(roots []*corev1.ConfigMap, pods []*corev1.Pod) []backend.Observatio
 		o.Deleting = o.Deleting || m.DeletionTimestamp != nil
 		return o
 	}
+	rootsDeleting := map[string]bool{}
 	for _, cm := range roots {
-		entry(cm.ObjectMeta)
+		rootsDeleting[entry(cm.ObjectMeta).RenderedConfig] = cm.DeletionTimestamp != nil
 	}
 	for _, p := range pods {
-		observePod(entry(p.ObjectMeta), p)
+		o := entry(p.ObjectMeta)
+		o.RunDeleting = p.DeletionTimestamp != nil && !rootsDeleting[o.RenderedConfig]
+		observePod(o, p)
 	}
 	slices.Sort(order)
 	out := make([]backend.Observation, len(order))

@@ -44,8 +44,8 @@ func (b *Backend) Kind() string { return Kind }
 func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 	err := kube.Listen(b.informers.Pods, func(before, after *corev1.Pod) {
 		was, is := observeOne(nil, before), observeOne(nil, after)
-		if was != nil && is != nil {
-			was.Deleting = is.Deleting
+		if was != nil && is != nil && !is.Phase.Active() {
+			was.Deleting, was.RunDeleting = is.Deleting, is.RunDeleting
 		}
 		if !reflect.DeepEqual(was, is) {
 			notify(was, is)
@@ -144,7 +144,7 @@ func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *co
 	if err != nil {
 		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
 	}
-	return have, mine(r, "configmap/"+want.Name, have.ObjectMeta)
+	return have, mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta)
 }
 
 func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) error {
@@ -163,11 +163,11 @@ func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *core
 	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
 		return &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
 	}
-	return mine(r, Kind+"/"+want.Name, have.ObjectMeta)
+	return mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta)
 }
 
 // mine confirms that an object which was there already is this request's.
-func mine(r buildspec.Request, object string, have metav1.ObjectMeta) error {
+func mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
 	switch {
 	case have.DeletionTimestamp != nil:
 		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted"}
@@ -175,8 +175,15 @@ func mine(r buildspec.Request, object string, have metav1.ObjectMeta) error {
 		return &backend.ForeignObjectError{Object: object, Why: "it was made of other inputs"}
 	case have.Annotations[api.AnnotationPoolUID] != string(r.Pool.UID):
 		return &backend.ForeignObjectError{Object: object, Why: "it was made for another pool"}
+	case !ownedAlike(have, want):
+		// The garbage collector is about to take it.
+		return &backend.ForeignObjectError{Object: object, Why: "what owns it is gone"}
 	}
 	return nil
+}
+
+func ownedAlike(have, want metav1.ObjectMeta) bool {
+	return slices.EqualFunc(have.OwnerReferences, want.OwnerReferences, func(a, b metav1.OwnerReference) bool { return a.UID == b.UID })
 }
 
 // DeleteRun implements backend.Backend.

@@ -13,8 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
-	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -58,7 +56,7 @@ func (c *configCache) get(ctx context.Context, name string) (*osbuild.RenderedCo
 	if mc == nil || err != nil {
 		return nil, err
 	}
-	config, err := summarize(mc)
+	config, err := osbuild.Summarize(mc)
 	if err != nil {
 		return nil, err
 	}
@@ -90,19 +88,6 @@ func (c *configCache) remember(name string, known knownConfig) {
 		}
 	}
 	c.known[name] = known
-}
-
-func summarize(mc *mcfgv1.MachineConfig) (*osbuild.RenderedConfig, error) {
-	spec, err := json.Marshal(mc.Spec)
-	if err != nil {
-		return nil, fmt.Errorf("encoding MachineConfig %q: %w", mc.Name, err)
-	}
-	_, _, unsupported := ignition.Parse(mc.Spec.Config.Raw)
-	return &osbuild.RenderedConfig{
-		Name: mc.Name, SpecHash: names.Content(spec),
-		OSImageURL: mc.Spec.OSImageURL, ExtensionsImage: mc.Spec.BaseOSExtensionsContainerImage,
-		Unsupported: unsupported,
-	}, nil
 }
 
 // document is the JSON of a MachineConfig as it goes into a build: without

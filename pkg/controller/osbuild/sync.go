@@ -146,11 +146,18 @@ func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Ac
 			return nil
 		}
 		if err != nil {
+			// The next sync writes the status; it knows nothing of these actions.
+			c.tell(v, before, before, done)
 			return err
 		}
 		c.wrote(v, pool)
 		klog.FromContext(ctx).Info("Status written", "state", summary(after))
 	}
+	c.tell(v, before, after, done)
+	return nil
+}
+
+func (c *Controller) tell(v *view, before, after []mcfgv1.MachineConfigPoolCondition, done []osbuild.Action) {
 	for _, e := range osbuild.Events(v.desired, before, after, done) {
 		kind := corev1.EventTypeNormal
 		if e.Warning {
@@ -158,7 +165,6 @@ func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Ac
 		}
 		c.Recorder.Event(v.pool, kind, e.Reason, e.Message)
 	}
-	return nil
 }
 
 // wrote takes over the pool as a write returned it.

@@ -1,0 +1,174 @@
+package osbuild
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+// TestIdentity: what makes another image, and what does not.
+func TestIdentity(t *testing.T) {
+	same := Desire(inputs()).Request.ID
+	for name, row := range map[string]struct {
+		change  func(*Inputs)
+		another bool
+	}{
+		"nothing": {func(*Inputs) {}, false},
+		"S27: a Secret of another name": {func(in *Inputs) {
+			in.Settings.Secrets = []buildconfig.SecretRef{{Key: api.KeyFinalImagePushSecretName, Name: "other"}}
+		}, false},
+		"the builder image":       {func(in *Inputs) { in.Settings.BuilderImage = "mirror/builder:2" }, false},
+		"the timeout":             {func(in *Inputs) { in.Settings.BuildTimeout = time.Minute }, false},
+		"limits":                  {func(in *Inputs) { in.Settings.MaxBuildRetries, in.Settings.MaxConcurrentBuilds = 9, 9 }, false},
+		"where the pod runs":      {func(in *Inputs) { in.Settings.Scheduling.PriorityClassName = "high" }, false},
+		"how many images to keep": {func(in *Inputs) { in.Settings.ImagesToKeep = 7 }, false},
+		"an unknown key":          {func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }, false},
+		"the pool made again":     {func(in *Inputs) { in.Pool.UID = "pool-2" }, false},
+		"a base image that the rendered config overrides": {func(in *Inputs) {
+			in.Config.OSImageURL, in.Settings.BaseImage = inputs().Settings.BaseImage, "registry.example.com/os/base:2"
+		}, false},
+		"another pool":                      {func(in *Inputs) { in.Pool.Name = "infra" }, true},
+		"another rendered config":           {func(in *Inputs) { in.TargetConfig = configB }, true},
+		"other content of the same name":    {func(in *Inputs) { in.Config.SpecHash = "other" }, true},
+		"another base image":                {func(in *Inputs) { in.Settings.BaseImage = "registry.example.com/os/base:2" }, true},
+		"osImageURL of the rendered config": {func(in *Inputs) { in.Config.OSImageURL = "registry.example.com/os/base:2" }, true},
+		"an extensions image":               {func(in *Inputs) { in.Settings.ExtensionsImage = "registry.example.com/ext:1" }, true},
+		"a custom Dockerfile":               {func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nRUN true\n" }, true},
+		"a custom Dockerfile of no steps":   {func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\n" }, true},
+		"another release":                   {func(in *Inputs) { in.Settings.ReleaseVersion = "4.14.1" }, true},
+		"another repository":                {func(in *Inputs) { in.Settings.Repository = "registry.example.com/os/other" }, true},
+		"a rebuild token":                   {func(in *Inputs) { in.RebuildToken = "1" }, true},
+	} {
+		d := Desire(inputs(row.change))
+		if d.Request == nil {
+			t.Errorf("%s: no request: %+v", name, d)
+			continue
+		}
+		if another := d.Request.ID != same; another != row.another {
+			t.Errorf("%s: another identity: %v, want %v", name, another, row.another)
+		}
+		if d.Request.ImageLabels[api.ImageLabelInputsHash] != d.Request.ID {
+			t.Errorf("%s: the image's label is %q, not the identity", name, d.Request.ImageLabels[api.ImageLabelInputsHash])
+		}
+	}
+}
+
+func TestRequest(t *testing.T) {
+	d := Desire(inputs(func(in *Inputs) {
+		in.Config.ExtensionsImage = "registry.example.com/ext:1"
+		in.Settings.ReleaseVersion, in.RebuildToken = "4.14.0", "again"
+		in.Settings.Secrets = []buildconfig.SecretRef{{Key: api.KeyFinalImagePushSecretName, Name: "push"}, {Key: api.KeyBaseImagePullSecretName, Name: "pull"}}
+		in.Settings.BuilderImage = "mirror.example.com/builder:1"
+		in.Settings.Scheduling = buildspec.Scheduling{Tolerations: []corev1.Toleration{{Key: "k"}}}
+	}))
+	got := *d.Request
+	if !strings.HasPrefix(got.Dockerfile, "FROM registry.example.com/os/base:1 AS configs\n") {
+		t.Errorf("Dockerfile is %q", got.Dockerfile)
+	}
+	got.Dockerfile = ""
+	want := buildspec.Request{
+		ID: got.ID, Pool: thePool, RenderedConfig: configA, Object: "pod/build-" + configA,
+		BaseImage: "registry.example.com/os/base:1", FinalImage: repo + ":" + configA,
+		ImageLabels: map[string]string{
+			"machineconfig": configA, "machineconfigpool": "worker", "releaseversion": "4.14.0",
+			"baseOSContainerImage": "registry.example.com/os/base:1", "extensionsOSContainerImage": "registry.example.com/ext:1",
+			"machineosbuilder.io/inputs-hash": got.ID,
+		},
+		Credentials:  buildspec.Credentials{Push: "push", Pull: []string{"pull"}},
+		BuilderImage: "mirror.example.com/builder:1", Timeout: time.Hour,
+		Scheduling: buildspec.Scheduling{Tolerations: []corev1.Toleration{{Key: "k"}}}, RebuildToken: "again",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("request:\n%s", diff)
+	}
+	if !Desire(inputs(func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nRUN true\n" })).Request.CustomContent {
+		t.Error("a RUN is no custom content")
+	}
+}
+
+// TestObstacles: messages name what to mend. Which obstacle is told first is
+// TestPlanAndStatus's.
+func TestObstacles(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*Inputs)
+		says   []string
+	}{
+		"S33": {func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\n\nRUNN x\n" }, []string{api.ConfigMapCustomDockerfile, "key worker", "line 3"}},
+		"S32: no base image": {
+			func(in *Inputs) { in.Settings.BaseImage = "" }, []string{"osImageURL", configA, api.ConfigMapOSImageURL, api.KeyBaseOSContainerImage},
+		},
+		"osImageURL that is no pullspec": {func(in *Inputs) { in.Config.OSImageURL = "a b" }, []string{`"a b"`, configA}},
+		"the other builder": {
+			func(in *Inputs) { in.Settings.BuilderType = api.BuilderOpenShift }, []string{api.KeyImageBuilderType, api.BuilderCustomPod},
+		},
+		"S35":                  {func(in *Inputs) { in.TargetConfig = "00-worker" }, []string{`"00-worker"`, "rendered"}},
+		"S38":                  {func(in *Inputs) { m := "merge failed"; in.RenderDegraded = &m }, []string{"RenderDegraded", "merge failed"}},
+		"config not there yet": {func(in *Inputs) { in.Config = nil }, []string{configA, "does not exist yet"}},
+	} {
+		d := Desire(inputs(row.change))
+		o := d.Blocked
+		if o == nil {
+			o = d.Waiting
+		}
+		if o == nil || d.Request != nil {
+			t.Errorf("%s: no obstacle: %+v", name, d)
+			continue
+		}
+		for _, want := range row.says {
+			if !strings.Contains(o.Message, want) {
+				t.Errorf("%s: %q does not say %s", name, o.Message, want)
+			}
+		}
+	}
+}
+
+// TestPausedPoolsAreBuilt: nothing of Inputs tells of spec.paused; this row
+// stands for the label alone.
+func TestOptInIsTheLabelAlone(t *testing.T) {
+	if d := Desire(inputs(func(in *Inputs) { in.OptedIn, in.Settings.UnknownKeys = false, []string{"x"} })); !d.OptedOut || d.Request != nil || d.Blocked != nil {
+		t.Errorf("an opted-out pool has %+v", d)
+	}
+}
+
+func TestRebuildToken(t *testing.T) {
+	record := func(config, token string, age time.Duration) Record {
+		return Record{RenderedConfig: config, RebuildToken: token, Finished: now.Add(-age)}
+	}
+	running := func(config, token string) backend.Observation {
+		return backend.Observation{RenderedConfig: config, RebuildToken: token, Phase: backend.PhaseRunning}
+	}
+	going := running(configA, "1")
+	going.Deleting = true
+	for name, row := range map[string]struct {
+		annotation string
+		o          Observed
+		want       string
+	}{
+		"never asked":                      {"", Observed{}, ""},
+		"asked before the first build":     {"1", Observed{}, "1"},
+		"asked after a build":              {"1", Observed{Records: []Record{record(configA, "", 0)}}, "1"},
+		"answered":                         {"1", Observed{Records: []Record{record(configA, "1", 0)}}, "1"},
+		"asked again":                      {"2", Observed{Records: []Record{record(configA, "1", 0)}}, "2"},
+		"removed after the answer":         {"", Observed{Records: []Record{record(configA, "1", 0)}}, "1"},
+		"removed while it is answered":     {"", Observed{Builds: []backend.Observation{running(configA, "1")}, Records: []Record{record(configA, "", 0)}}, "1"},
+		"removed, the build is going":      {"", Observed{Builds: []backend.Observation{going}}, ""},
+		"removed, another config":          {"", Observed{Records: []Record{record(configB, "1", 0)}}, ""},
+		"another config, not built yet":    {"1", Observed{Records: []Record{record(configB, "1", 0)}}, "1"},
+		"S11: answered by B, back to A":    {"1", Observed{Records: []Record{record(configA, "", time.Hour), record(configB, "1", 0)}}, ""},
+		"answered by A, then B, back to A": {"1", Observed{Records: []Record{record(configA, "1", time.Hour), record(configB, "1", 0)}}, "1"},
+		"asked while at A, B is newer":     {"2", Observed{Records: []Record{record(configA, "", time.Hour), record(configB, "1", 0)}}, "2"},
+		"S09: asked again with an old one": {"1", Observed{Records: []Record{record(configA, "1", time.Hour), record(configA, "2", 0)}}, "1"},
+	} {
+		if got := RebuildToken(row.annotation, configA, row.o); got != row.want {
+			t.Errorf("%s: token %q, want %q", name, got, row.want)
+		}
+	}
+}
