@@ -10,7 +10,7 @@ IMAGE_REPOSITORY ?= localhost
 IMAGE_TOOL ?= $(firstword $(foreach tool,buildah podman docker,$(if $(shell command -v $(tool)),$(tool))))
 
 # What "make test" tests; WHAT=./pkg/osbuild tests one package, ARGS="-run TestPlan -v" goes to go test.
-WHAT ?= ./cmd/... ./pkg/... ./test/arch/... ./test/differential/... ./test/gen/... ./test/integration/... ./test/manifests/...
+WHAT ?= ./cmd/... ./pkg/... ./test/arch/... ./test/differential/... ./test/integration/... ./test/manifests/...
 ARGS ?=
 
 MODULES := $(dir $(wildcard go.mod test/*/go.mod))
@@ -36,8 +36,8 @@ image: build ## Build both container images with buildah, podman or docker
 
 .PHONY: test
 test: test-setup ## Run unit, architecture, differential and integration tests (WHAT=./pkg/..., ARGS=-v)
-	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test $(ARGS) $(WHAT)
-	$(if $(filter file,$(origin WHAT)),$(GO) -C test/cluster test $(ARGS) ./...)
+	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test -count=1 $(ARGS) $(WHAT)
+	$(if $(filter file,$(origin WHAT)),$(GO) -C test/cluster test -count=1 $(ARGS) ./...)
 
 .PHONY: integration
 integration: ## Run the tests on a real kube-apiserver and etcd

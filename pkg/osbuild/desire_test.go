@@ -130,8 +130,7 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
-// TestPausedPoolsAreBuilt: nothing of Inputs tells of spec.paused; this row
-// stands for the label alone.
+// TestOptInIsTheLabelAlone: what else is set does not matter.
 func TestOptInIsTheLabelAlone(t *testing.T) {
 	if d := Desire(inputs(func(in *Inputs) { in.OptedIn, in.Settings.UnknownKeys = false, []string{"x"} })); !d.OptedOut || d.Request != nil || d.Blocked != nil {
 		t.Errorf("an opted-out pool has %+v", d)

@@ -25,6 +25,9 @@ func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done [
 	for _, a := range done {
 		events = append(events, told(d, a)...)
 	}
+	if d.OptedOut && tracked(before) && !tracked(after) {
+		events = append(events, Event{Reason: api.EventBuildDeleted, Message: "the pool opted out; its build objects and result are removed"})
+	}
 	for _, t := range transitions {
 		if c := find(after, t.kind); t.holds(c) && !t.holds(find(before, t.kind)) {
 			events = append(events, Event{Warning: t.warning, Reason: t.event, Message: c.Message})
@@ -36,8 +39,7 @@ func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done [
 // told is what an action tells by itself.
 func told(d Desired, a Action) []Event {
 	var events []Event
-	switch a := a.(type) {
-	case StartBuild:
+	if a, ok := a.(StartBuild); ok {
 		r := a.Request
 		if slices.Contains(r.Changes, changeRebuild) {
 			events = append(events, Event{Reason: api.EventRebuildRequested, Message: "rebuild of " + r.RenderedConfig + " requested"})
@@ -49,12 +51,12 @@ func told(d Desired, a Action) []Event {
 		for _, w := range d.Warnings {
 			events = append(events, Event{Warning: true, Reason: w.Reason, Message: w.Text})
 		}
-	case Annotate:
-		if a.NewestImage == "" {
-			events = append(events, Event{Reason: api.EventBuildDeleted, Message: "the pool opted out; its build objects and result were removed"})
-		}
 	}
 	return events
+}
+
+func tracked(conditions []mcfgv1.MachineConfigPoolCondition) bool {
+	return slices.ContainsFunc(conditions, func(c mcfgv1.MachineConfigPoolCondition) bool { return slices.Contains(api.OwnedConditions, c.Type) })
 }
 
 type transition struct {

@@ -143,6 +143,9 @@ func (c Cluster) prepare(ctx context.Context) (user, password string, err error)
 	if err := leftover.MakeCgroups(c.Dirs.Cgroup()); err != nil {
 		return "", "", fmt.Errorf("making control groups: %w", err)
 	}
+	if err := c.spreadPods(ctx); err != nil {
+		return "", "", err
+	}
 	if err := c.writeFiles(); err != nil {
 		return "", "", err
 	}

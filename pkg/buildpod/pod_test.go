@@ -1,0 +1,206 @@
+package buildpod
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func request(change ...func(*buildspec.Request)) buildspec.Request {
+	r := buildspec.Request{
+		ID: "v1-0123", RenderedConfig: "rendered-worker-aa", MachineConfig: buildspec.Payload{Chunks: []string{"a", "b"}, SHA256: "feed"},
+		BaseImage: "registry.example.com/os/base:1", FinalImage: "registry.example.com/os/images:rendered-worker-aa",
+		BuilderImage: "registry.example.com/builder:1", Timeout: time.Hour,
+		ImageLabels: map[string]string{"machineconfig": "rendered-worker-aa", "a.b/inputs-hash": "v1-0123"},
+		Credentials: buildspec.Credentials{Push: "push-here", Pull: []string{"pull-base", "pull-more"}},
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func custom(r *buildspec.Request) { r.CustomContent = true }
+
+func scheduled(r *buildspec.Request) {
+	r.Scheduling = buildspec.Scheduling{
+		Resources:         corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}},
+		NodeSelector:      map[string]string{"build": "yes"},
+		Tolerations:       []corev1.Toleration{{Key: "build", Operator: corev1.TolerationOpExists}},
+		PriorityClassName: "low",
+	}
+}
+
+func bare(r *buildspec.Request) {
+	r.Credentials, r.Timeout, r.MachineConfig.Chunks = buildspec.Credentials{}, 0, []string{"a"}
+}
+
+func TestGolden(t *testing.T) {
+	for name, r := range map[string]buildspec.Request{
+		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := yaml.Marshal(New(r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("pod:\n%s", diff)
+			}
+		})
+	}
+}
+
+// container finds one of a pod's containers of either kind.
+func container(t *testing.T, p *corev1.Pod, name string) corev1.Container {
+	t.Helper()
+	all := slices.Concat(p.Spec.InitContainers, p.Spec.Containers)
+	i := slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("the pod has no container %s", name)
+	}
+	return all[i]
+}
+
+// TestUserStepsShareNothingWorthStealing: the container that runs the user's
+// steps has no Secret, no certificate, no token and no flag about any.
+func TestUserStepsShareNothingWorthStealing(t *testing.T) {
+	p := New(request(custom, scheduled))
+	volumes := map[string]corev1.Volume{}
+	for _, v := range p.Spec.Volumes {
+		volumes[v.Name] = v
+	}
+	build := container(t, p, api.ContainerBuild)
+	for _, m := range build.VolumeMounts {
+		if v := volumes[m.Name]; v.EmptyDir == nil {
+			t.Errorf("%s mounts %s, which is no emptyDir", build.Name, m.Name)
+		}
+	}
+	for _, arg := range slices.Concat(build.Command, build.Args) {
+		for _, word := range []string{"secret", "ca-file", "final-image", "push-here", "pull-"} {
+			if strings.Contains(arg, word) {
+				t.Errorf("%s has the argument %s", build.Name, arg)
+			}
+		}
+	}
+	if len(build.Env)+len(build.EnvFrom) > 0 {
+		t.Errorf("%s has an environment: %v", build.Name, build.Env)
+	}
+	for _, name := range []string{api.ContainerPrepare, api.ContainerPush} {
+		for _, m := range container(t, p, name).VolumeMounts {
+			if m.Name == "tmp" && m.SubPath != name {
+				t.Errorf("/tmp of %s is shared: sub path %q", name, m.SubPath)
+			}
+		}
+	}
+	if got := []string{p.Spec.InitContainers[0].Name, p.Spec.InitContainers[1].Name, p.Spec.Containers[0].Name}; !slices.Equal(got, []string{api.ContainerPrepare, api.ContainerBuild, api.ContainerPush}) {
+		t.Errorf("containers run in the order %v", got)
+	}
+}
+
+func TestEveryPod(t *testing.T) {
+	for name, r := range map[string]buildspec.Request{"one step": request(), "three steps": request(custom), "bare": request(bare)} {
+		t.Run(name, func(t *testing.T) {
+			p := New(r)
+			if s := p.Spec; s.AutomountServiceAccountToken == nil || *s.AutomountServiceAccountToken || s.ServiceAccountName != "" {
+				t.Error("the pod gets a token")
+			}
+			if s := p.Spec; s.HostNetwork || s.HostPID || s.HostIPC || s.RestartPolicy != corev1.RestartPolicyNever {
+				t.Errorf("host namespaces or restarts: %+v", s)
+			}
+			if p.Annotations["kubectl.kubernetes.io/default-container"] != api.ContainerBuild {
+				t.Error("kubectl logs does not follow the build")
+			}
+			if s := p.Spec.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser == 0 {
+				t.Error("the pod may run as root")
+			}
+			for _, v := range p.Spec.Volumes {
+				if v.HostPath != nil {
+					t.Errorf("volume %s is of the host", v.Name)
+				}
+			}
+			for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+				s := c.SecurityContext
+				if s.Privileged != nil && *s.Privileged || !slices.Contains(s.Capabilities.Drop, "ALL") {
+					t.Errorf("%s has privileges: %+v", c.Name, s)
+				}
+				if (s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem) && !(r.CustomContent && c.Name == api.ContainerBuild) {
+					t.Errorf("%s may write to its root", c.Name)
+				}
+				if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+					t.Errorf("%s says nothing when it is killed", c.Name)
+				}
+			}
+		})
+	}
+}
+
+// TestOneStepIsRestricted checks what the restricted Pod Security level asks.
+func TestOneStepIsRestricted(t *testing.T) {
+	p := New(request())
+	if profile := p.Spec.SecurityContext.SeccompProfile; profile == nil || profile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Error("no seccomp profile")
+	}
+	for _, c := range p.Spec.Containers {
+		s := c.SecurityContext
+		if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || len(s.Capabilities.Add) > 0 {
+			t.Errorf("%s is not restricted: %+v", c.Name, s)
+		}
+	}
+	if len(p.Spec.InitContainers) > 0 || len(p.Spec.Containers) != 1 {
+		t.Error("it has more than one step")
+	}
+}
+
+func TestS36ManyChunks(t *testing.T) {
+	p := New(request(func(r *buildspec.Request) { r.MachineConfig.Chunks = make([]string, 12) }))
+	for _, v := range p.Spec.Volumes {
+		if v.Name != "machine-config" {
+			continue
+		}
+		for i, s := range v.Projected.Sources {
+			want := []string{"mc-rendered-worker-aa-11", "0011"}
+			if got := []string{s.ConfigMap.Name, s.ConfigMap.Items[0].Path}; i == 11 && !slices.Equal(got, want) {
+				t.Errorf("chunk 11 is %v, want %v", got, want)
+			}
+		}
+		if n := len(v.Projected.Sources); n != 12 {
+			t.Errorf("%d chunks are mounted", n)
+		}
+		return
+	}
+	t.Error("no MachineConfig is mounted")
+}
+
+// TestNewSharesNothing: a pod that is changed changes no other.
+func TestNewSharesNothing(t *testing.T) {
+	r := request(custom, scheduled)
+	New(r).Spec.NodeSelector["x"] = "y"
+	if _, ok := r.Scheduling.NodeSelector["x"]; ok {
+		t.Error("the request's node selector is the pod's")
+	}
+}

@@ -1,0 +1,174 @@
+package osbuild
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+)
+
+// TestStatusOverTime follows one pool's conditions through a failed
+// and a repeated build: foreign conditions stay, transition times move only
+// with the status, and nothing that was read is changed.
+func TestStatusOverTime(t *testing.T) {
+	d := Desire(inputs())
+	free := Slots{Free: 1}
+	gone := &Confirmation{Image: d.Request.FinalImage}
+	failedRun := build(d, failedWith(api.ReasonBuildFailed, "exit 1"))
+	record := recorded(d, Retrying, func(r *Record) {
+		r.RetryAt, r.Reason, r.Message = now.Add(time.Minute), api.ReasonBuildFailed, "exit 1"
+	})
+	spent := recorded(d, Failed, func(r *Record) { r.Reason, r.Message, r.Attempts = api.ReasonBuildFailed, "exit 1", 3 })
+	second := build(d, func(b *backend.Observation) { b.UID, b.Attempt = "run-2", 2 })
+	conditions := []mcfgv1.MachineConfigPoolCondition{theirs}
+	seen := map[mcfgv1.MachineConfigPoolConditionType]mcfgv1.MachineConfigPoolCondition{}
+	for i, step := range []struct {
+		o        Observed
+		verdict  string
+		degraded corev1.ConditionStatus
+		says     string
+	}{
+		{Observed{Slots: free, Registry: gone}, "BuildPending/BuildPending", "False", "pod/build-" + configA + " starts: first build of the pool"},
+		{Observed{Builds: []backend.Observation{build(d)}}, "Building/BuildRunning", "False", "pod/build-" + configA},
+		{Observed{Builds: []backend.Observation{failedRun}}, "Building/BuildRunning", "False", ""},
+		{Observed{Builds: []backend.Observation{failedRun}, Records: []Record{record}}, "BuildPending/WaitingForRetry", "False", "try 1 of 3 failed"},
+		{Observed{Builds: []backend.Observation{second}, Records: []Record{record}}, "Building/BuildRunning", "False", "(try 2 of 3)"},
+		{Observed{Builds: []backend.Observation{failedRun}, Records: []Record{spent}}, "BuildFailed/BuildFailed", "True", "oc logs pod/build-" + configA},
+		{Observed{Slots: free, Records: []Record{spent}, Builds: nil}, "BuildFailed/BuildFailed", "True", "exit 1"},
+	} {
+		at := now.Add(time.Duration(i) * time.Minute / 10)
+		step.o.Conditions = conditions
+		before := slices.Clone(conditions)
+		after := Status(d, step.o, at)
+		if diff := cmp.Diff(before, conditions); diff != "" {
+			t.Fatalf("step %d changed what it read:\n%s", i, diff)
+		}
+		if got := verdictOf(t, after); got != step.verdict {
+			t.Errorf("step %d: %s, want %s", i, got, step.verdict)
+		}
+		if c := find(after, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
+			t.Errorf("step %d: ImageBuildDegraded is %s", i, c.Status)
+		}
+		kind, _, _ := strings.Cut(step.verdict, "/")
+		if c := find(after, mcfgv1.MachineConfigPoolConditionType(kind)); !strings.Contains(c.Message, step.says) {
+			t.Errorf("step %d: message %q does not say %q", i, c.Message, step.says)
+		}
+		for _, c := range after {
+			old, ok := seen[c.Type]
+			if moved := !old.LastTransitionTime.Equal(&c.LastTransitionTime); ok && moved != (old.Status != c.Status) {
+				t.Errorf("step %d: %s went %s to %s, transition time moved: %v", i, c.Type, old.Status, c.Status, moved)
+			}
+			seen[c.Type] = c
+		}
+		if diff := cmp.Diff(theirs, *find(after, theirs.Type)); diff != "" {
+			t.Errorf("step %d changed a foreign condition:\n%s", i, diff)
+		}
+		conditions = after
+	}
+	out := Status(Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{Conditions: conditions}, now)
+	if diff := cmp.Diff([]mcfgv1.MachineConfigPoolCondition{theirs}, out); diff != "" {
+		t.Errorf("after opting out:\n%s", diff)
+	}
+}
+
+// TestFailureMessage: the last lines, not the first.
+func TestFailureMessage(t *testing.T) {
+	r := Record{Message: "step failed", Object: "pod/x", Log: strings.Split(strings.Repeat("old\n", 20)+"last", "\n")}
+	got := failureMessage(r)
+	if !strings.HasPrefix(got, "step failed\n") || !strings.Contains(got, "\nlast\n") || strings.Count(got, "old") != logLinesInMessage-1 || !strings.HasSuffix(got, "oc logs pod/x") {
+		t.Errorf("message %q", got)
+	}
+}
+
+func conditionsOf(kind mcfgv1.MachineConfigPoolConditionType, reason, message string) []mcfgv1.MachineConfigPoolCondition {
+	return []mcfgv1.MachineConfigPoolCondition{theirs, {Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: message}}
+}
+
+func TestEventsOnceATransition(t *testing.T) {
+	d := Desire(inputs(func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }))
+	none := []mcfgv1.MachineConfigPoolCondition{theirs}
+	request := *d.Request
+	request.Changes = []string{"first build of the pool"}
+	again := request
+	again.Changes = []string{changeRebuild}
+	building := func(reason string) []mcfgv1.MachineConfigPoolCondition {
+		return conditionsOf(mcfgv1.MachineConfigPoolBuilding, reason, "m")
+	}
+	success := conditionsOf(mcfgv1.MachineConfigPoolBuildSuccess, api.ReasonBuildSucceeded, "m")
+	failure := conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidConfig, "m")
+	pending := conditionsOf(mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, "m")
+	interruption := conditionsOf(mcfgv1.MachineConfigPoolBuildInterrupted, api.ReasonBuildInterrupted, "m")
+	optedOut := Desired{OptedOut: true}
+	for name, row := range map[string]struct {
+		desired       Desired
+		before, after []mcfgv1.MachineConfigPoolCondition
+		done          []Action
+		want          string
+	}{
+		"nothing happens":         {d, success, success, nil, ""},
+		"started":                 {d, none, pending, []Action{StartBuild{request}}, "BuildStarted UnknownKey!"},
+		"started, status unsaved": {d, none, none, []Action{StartBuild{request}}, "BuildStarted UnknownKey!"},
+		"rebuild":                 {Desire(inputs()), success, pending, []Action{StartBuild{again}}, "RebuildRequested BuildStarted"},
+		"preparing":               {d, pending, building(api.ReasonBuildPreparing), nil, "BuildPreparing"},
+		"still preparing":         {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildPreparing), nil, ""},
+		"running":                 {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildRunning), nil, "BuildBuilding"},
+		"running at once":         {d, pending, building(api.ReasonBuildRunning), nil, "BuildBuilding"},
+		"completed":               {d, building(api.ReasonBuildRunning), success, []Action{Annotate{image1, configA}}, "BuildCompleted"},
+		"S21":                     {d, pending, success, nil, "BuildCompleted"},
+		"failed":                  {d, building(api.ReasonBuildRunning), failure, nil, "BuildFailed!"},
+		"failed otherwise":        {d, failure, conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidDockerfile, "n"), nil, ""},
+		"interrupted":             {d, none, interruption, []Action{RemoveBuild{}}, "BuildInterrupted"},
+		"still interrupted":       {d, interruption, interruption, nil, ""},
+		"opted out":               {optedOut, success, none, []Action{RemoveBuild{}, DeleteRecord{}, Annotate{}}, "BuildDeleted"},
+		"opted out, no result":    {optedOut, pending, none, []Action{RemoveBuild{}}, "BuildDeleted"},
+		"opted out long ago":      {optedOut, none, none, nil, ""},
+	} {
+		var got []string
+		for _, e := range Events(row.desired, row.before, row.after, row.done) {
+			reason := e.Reason
+			if e.Warning {
+				reason += "!"
+			}
+			if e.Message == "" {
+				t.Errorf("%s: %s says nothing", name, e.Reason)
+			}
+			got = append(got, reason)
+		}
+		if strings.Join(got, " ") != row.want {
+			t.Errorf("%s: events %q, want %q", name, got, row.want)
+		}
+	}
+}
+
+func TestChanges(t *testing.T) {
+	was := inputs()
+	for name, row := range map[string]struct {
+		change func(*Inputs)
+		last   func(*Record)
+		want   string
+	}{
+		"config":       {func(in *Inputs) { in.TargetConfig = configB }, nil, `rendered config changed from "` + configA + `" to "` + configB + `"`},
+		"its content":  {func(in *Inputs) { in.Config.SpecHash = "other" }, nil, "content of the rendered config changed"},
+		"S08":          {func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\n" }, nil, "custom Dockerfile changed"},
+		"rebuild":      {func(in *Inputs) { in.RebuildToken = "1" }, nil, changeRebuild},
+		"two at once":  {func(in *Inputs) { in.RebuildToken, in.Settings.ReleaseVersion = "1", "4.15" }, nil, `release version changed from "" to "4.15", ` + changeRebuild},
+		"hash version": {func(*Inputs) {}, func(r *Record) { r.InputsHash = "v0-0" }, "builder version changed"},
+		"S29":          {func(*Inputs) {}, nil, "the registry no longer has the image"},
+		"another try":  {func(*Inputs) {}, func(r *Record) { r.Outcome = Retrying }, "retry"},
+	} {
+		record := recorded(Desire(was), Succeeded)
+		if row.last != nil {
+			row.last(&record)
+		}
+		if got := strings.Join(changes(Desire(inputs(row.change)), Observed{Records: []Record{record}}), ", "); got != row.want {
+			t.Errorf("%s: %q, want %q", name, got, row.want)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package live
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+)
+
+// Namespace is where the product works.
+const Namespace = api.DefaultNamespace
+
+// Cluster is a running cluster, seen by its administrator.
+type Cluster struct {
+	Env
+	Clients kube.Clients
+	// Root is the repository's top folder.
+	Root string
+
+	registry http.RoundTripper // trusts the registries
+	ca       string            // the certificate they are trusted by
+}
+
+// Connect finds the running cluster; ErrNoCluster when there is none.
+func Connect(ctx context.Context) (*Cluster, error) {
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	env, err := loadEnv(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	config, err := kube.Config(env.Kubeconfig, "machine-os-builder-e2e")
+	if err != nil {
+		return nil, err
+	}
+	clients, err := kube.NewClients(config)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := os.ReadFile(env.RegistryCA)
+	if err != nil {
+		return nil, fmt.Errorf("reading the registry's certificate authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	return &Cluster{
+		Env: env, Clients: clients, Root: root, ca: string(ca),
+		registry: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
+	}, nil
+}
+
+// Kubectl runs kubectl as an administrator would and returns what it printed.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return c.kubectl(ctx, "", args...)
+}
+
+func (c *Cluster) kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	cmd := c.KubectlCommand(ctx, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out.String(), nil
+}
+
+// KubectlCommand is kubectl, not yet started.
+func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, c.Env.Kubectl, append([]string{"--kubeconfig", c.Kubeconfig, "--namespace", Namespace}, args...)...)
+}

@@ -1,0 +1,115 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// deployment is the name of the product's Deployment, and the value of the
+// label k8s-app of its pods.
+const deployment = "machine-os-builder"
+
+// kustomization puts the images that were just built in the place of the
+// manifests' own. The overlay is named by a relative path, as kustomize wants.
+const kustomization = `apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [%s]
+images:
+- name: localhost/machine-os-builder
+  newName: %s
+  newTag: %s
+patches:
+- target: {kind: Deployment, name: machine-os-builder}
+  patch: |
+    - {op: test, path: /spec/template/spec/containers/0/env/0/name, value: BUILDER_IMAGE}
+    - {op: replace, path: /spec/template/spec/containers/0/env/0/value, value: "%s"}
+`
+
+// Deploy installs the product from manifests/, or updates it, and waits until
+// its new pod works.
+func (c *Cluster) Deploy(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "deploy-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := filepath.Rel(dir, filepath.Join(c.Root, "manifests", "overlays", "kubernetes"))
+	if err != nil {
+		return err
+	}
+	colon := strings.LastIndex(c.ControllerImage, ":")
+	text := fmt.Sprintf(kustomization, overlay, c.ControllerImage[:colon], c.ControllerImage[colon+1:], c.BuilderImage)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	objects, err := c.Kubectl(ctx, "kustomize", dir)
+	if err != nil {
+		return err
+	}
+	if _, err := c.kubectl(ctx, objects, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+		return err
+	}
+	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
+		return err
+	}
+	_, err = c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s")
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
+	}
+	return c.waitForOnePod(ctx)
+}
+
+// waitForOnePod returns once the old pod has given the lease away.
+func (c *Cluster) waitForOnePod(ctx context.Context) error {
+	return Eventually(ctx, "the old controller pod is gone", func(ctx context.Context) error {
+		pods, err := c.ControllerPods(ctx)
+		if err == nil && len(pods) != 1 {
+			err = fmt.Errorf("%d pods", len(pods))
+		}
+		return err
+	})
+}
+
+// ControllerPods are the controller's pods, those that are ending included.
+func (c *Cluster) ControllerPods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := c.Clients.Core.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=" + deployment})
+	if err != nil {
+		return nil, fmt.Errorf("listing controller pods: %w", err)
+	}
+	return list.Items, nil
+}
+
+// KillController ends the controller's process as a crash would: it has no
+// time to give the lease back. The kubelet starts it again.
+func (c *Cluster) KillController(ctx context.Context) error {
+	pods, err := c.ControllerPods(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		for _, s := range p.Status.ContainerStatuses {
+			_, id, _ := strings.Cut(s.ContainerID, "://")
+			kill := exec.CommandContext(ctx, "ctr", "--address", c.Containerd, "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", id)
+			if out, err := kill.CombinedOutput(); err != nil {
+				return fmt.Errorf("killing container %s of pod %q: %w: %s", id, p.Name, err, out)
+			}
+		}
+	}
+	return nil
+}
+
+// ControllerLog is the end of what the controller logged, for a failure's report.
+func (c *Cluster) ControllerLog(ctx context.Context) string {
+	out, err := c.Kubectl(ctx, "logs", "--tail=40", "--selector", "k8s-app="+deployment)
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}

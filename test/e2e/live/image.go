@@ -1,0 +1,124 @@
+package live
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Image is an image in a registry.
+type Image struct {
+	Pullspec string
+	v1.Image
+}
+
+// OpenImage reads an image's manifest, with the login where one is asked for.
+func (c *Cluster) OpenImage(pullspec string) (Image, error) {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return Image{}, err
+	}
+	options := []remote.Option{remote.WithTransport(c.registry)}
+	if ref.Context().RegistryStr() == c.AuthRegistry {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: c.AuthUser, Password: c.AuthPassword}))
+	}
+	image, err := remote.Image(ref, options...)
+	if err != nil {
+		return Image{}, fmt.Errorf("reading image %s: %w", pullspec, err)
+	}
+	return Image{Pullspec: pullspec, Image: image}, nil
+}
+
+// Labels of the image.
+func (i Image) Labels() (map[string]string, error) {
+	config, err := i.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration of %s: %w", i.Pullspec, err)
+	}
+	return config.Config.Labels, nil
+}
+
+// File is one file of an image.
+type File struct {
+	*tar.Header
+	Content string
+}
+
+// FilesAbove reads what an image has on top of a base image, by path without a
+// leading slash: the layers are those that follow the base's. A base that is
+// not the image's is an error.
+func (i Image) FilesAbove(base Image) (map[string]File, error) {
+	own, err := i.LayersAbove(base)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]File{}
+	for _, layer := range own {
+		if err := readLayer(layer, files); err != nil {
+			return nil, fmt.Errorf("reading a layer of %s: %w", i.Pullspec, err)
+		}
+	}
+	return files, nil
+}
+
+var errOtherBase = errors.New("the image does not begin with the layers of its base")
+
+// LayersAbove are the layers that an image has on top of a base image.
+func (i Image) LayersAbove(base Image) ([]v1.Layer, error) {
+	below, err := base.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := i.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	if len(manifest.Layers) < len(below.Layers) {
+		return nil, errOtherBase
+	}
+	for n, layer := range below.Layers {
+		if manifest.Layers[n].Digest != layer.Digest {
+			return nil, fmt.Errorf("%w: layer %d", errOtherBase, n)
+		}
+	}
+	layers, err := i.Layers()
+	if err != nil {
+		return nil, err
+	}
+	return layers[len(below.Layers):], nil
+}
+
+func readLayer(layer v1.Layer, files map[string]File) error {
+	stream, err := layer.Uncompressed()
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for reader := tar.NewReader(stream); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		content, err := io.ReadAll(reader)
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(path.Clean("/"+header.Name), "/")
+		if hidden, found := strings.CutPrefix(path.Base(name), ".wh."); found {
+			delete(files, path.Join(path.Dir(name), hidden))
+			continue
+		}
+		files[name] = File{Header: header, Content: string(content)}
+	}
+}
