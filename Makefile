@@ -50,7 +50,7 @@ test-setup:
 
 .PHONY: e2e
 e2e: cluster-images ## Run the scenarios on the cluster (needs root)
-	eval "$$($(CLUSTER) env)" && $(GO) test -count=1 -timeout 45m $(ARGS) ./test/e2e/...
+	$(GO) test -tags e2e -count=1 -timeout 45m $(ARGS) ./test/e2e/...
 
 .PHONY: bench
 bench: cluster-images ## Measure on the cluster (needs root)
@@ -58,7 +58,7 @@ bench: cluster-images ## Measure on the cluster (needs root)
 
 .PHONY: demo
 demo: cluster-images ## Show the product at work on a cluster made for it (needs root)
-	eval "$$($(CLUSTER) env)" && $(GO) run ./test/e2e/demo $(ARGS)
+	$(GO) run ./test/e2e/demo $(ARGS)
 
 ##@ Cluster (needs root)
 

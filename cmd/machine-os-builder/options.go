@@ -74,12 +74,15 @@ func (o options) validate(rest []string) error {
 	} else if err := buildconfig.CheckPullspec(o.builderImage); err != nil {
 		fail("--builder-image: %w", err)
 	}
-	for flagName, address := range map[string]string{"health-address": o.healthAddress, "metrics-address": o.metricsAddress} {
-		if address == "" && flagName == "metrics-address" {
+	for _, flag := range []struct {
+		name, value string
+		optional    bool
+	}{{"health-address", o.healthAddress, false}, {"metrics-address", o.metricsAddress, true}} {
+		if flag.value == "" && flag.optional {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			fail("--%s=%q: %w; use host:port or :port", flagName, address, err)
+		if _, _, err := net.SplitHostPort(flag.value); err != nil {
+			fail("--%s=%q: %w; use host:port or :port", flag.name, flag.value, err)
 		}
 	}
 	if o.retryPeriod <= 0 || o.renewDeadline <= o.retryPeriod || o.leaseDuration <= o.renewDeadline {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	mcfgscheme "github.com/openshift/client-go/machineconfiguration/clientset/versioned/scheme"
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,9 @@ import (
 
 const component = "machine-os-builder"
 
+// leaseGrace is how long after its lease ran out a leader counts as healthy.
+const leaseGrace = 20 * time.Second
+
 // errLeaseLost ends the process: another replica may be working by now.
 var errLeaseLost = errors.New("the leader lease was lost")
 
@@ -51,8 +55,9 @@ func run(ctx context.Context, o options) error {
 	prometheusRegistry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics.RegisterClientGo(prometheusRegistry)
 
+	watchdog := leaderelection.NewLeaderHealthzAdaptor(leaseGrace)
 	var ready atomic.Bool
-	servers, err := serve(o, prometheusRegistry, &ready)
+	servers, err := serve(o, prometheusRegistry, watchdog.Check, &ready)
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,7 @@ func run(ctx context.Context, o options) error {
 	if !o.leaderElect {
 		return work(ctx)
 	}
-	return lead(ctx, o, clients, work)
+	return lead(ctx, o, clients, watchdog, work)
 }
 
 func runControllers(ctx context.Context, o options, clients kube.Clients, builds *metrics.Builds) error {
@@ -97,7 +102,7 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, builds
 
 // lead works while it holds the lease. The lease is released only after the
 // work has ended, so that two replicas never work at once.
-func lead(ctx context.Context, o options, clients kube.Clients, work func(context.Context) error) error {
+func lead(ctx context.Context, o options, clients kube.Clients, watchdog *leaderelection.HealthzAdaptor, work func(context.Context) error) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("finding an identity for the lease: %w", err)
@@ -114,6 +119,7 @@ func lead(ctx context.Context, o options, clients kube.Clients, work func(contex
 		LeaseDuration: o.leaseDuration, RenewDeadline: o.renewDeadline, RetryPeriod: o.retryPeriod,
 		ReleaseOnCancel: true,
 		Name:            component,
+		WatchDog:        watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) {
 				close(started)

@@ -15,9 +15,9 @@ import (
 
 // serve starts the health and metrics servers; an address that cannot be
 // listened on is an error at once.
-func serve(o options, gatherer prometheus.Gatherer, ready *atomic.Bool) (httpServers, error) {
+func serve(o options, gatherer prometheus.Gatherer, healthy func(*http.Request) error, ready *atomic.Bool) (httpServers, error) {
 	health := http.NewServeMux()
-	health.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
+	health.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, healthy(r) == nil) })
 	health.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready.Load()) })
 	measures := http.NewServeMux()
 	measures.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
@@ -48,7 +48,7 @@ func serve(o options, gatherer prometheus.Gatherer, ready *atomic.Bool) (httpSer
 
 func answer(w http.ResponseWriter, ok bool) {
 	if !ok {
-		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		http.Error(w, "no", http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ok")

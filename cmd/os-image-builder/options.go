@@ -27,6 +27,7 @@ type options struct {
 // flags hold every flag's value; each command registers those it takes.
 type flags struct {
 	machineConfigDir, machineConfigSHA256 string
+	dockerfileSHA256                      string
 	baseImage, finalImage                 string
 	dockerfile, workDir, storageDir       string
 	pullSecretDirs, caFiles, labels       []string
@@ -56,6 +57,7 @@ func volumeFlags(set *pflag.FlagSet, f *flags) {
 
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.dockerfile, "dockerfile", "", "the rendered Dockerfile")
+	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of that file, in hex")
 }
 
 func labelFlags(set *pflag.FlagSet, f *flags) {
@@ -81,7 +83,7 @@ var commands = []commandSpec{
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
 		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, volumeFlags, dockerfileFlags},
-		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile"},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
 	{
@@ -157,9 +159,9 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 			problems = append(problems, fmt.Errorf("--%s is required", required))
 		}
 	}
-	if sum := values.machineConfigSHA256; sum != "" {
-		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
-			problems = append(problems, fmt.Errorf("--machine-config-sha256 %q is no SHA-256 in hex", sum))
+	for _, sum := range [][2]string{{"machine-config-sha256", values.machineConfigSHA256}, {"dockerfile-sha256", values.dockerfileSHA256}} {
+		if raw, err := hex.DecodeString(sum[1]); sum[1] != "" && (err != nil || len(raw) != 32) {
+			problems = append(problems, fmt.Errorf("--%s %q is no SHA-256 in hex", sum[0], sum[1]))
 		}
 	}
 	if values.baseImage != "" {
@@ -205,7 +207,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), Volumes: f.volumes(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
-			BaseImage: f.baseImage, FinalImage: f.finalImage, Dockerfile: f.dockerfile,
+			BaseImage: f.baseImage, FinalImage: f.finalImage, Dockerfile: f.dockerfile, DockerfileSHA256: f.dockerfileSHA256,
 		}, progress)
 	}
 }

@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		want []string // parts of the error; none: accepted
 	}{
 		{"append", append(appendFlags, "--label=a=b", "--label=c=d=e", "--label=e=", "--ca-file=/ca", "--pull-secret-dir=/p", "--pull-secret-dir=/q", "--push-secret-dir=/s"), nil},
-		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile=/d"), nil},
+		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile=/d", "--dockerfile-sha256="+sum), nil},
 		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--label=a=b"}, nil},
 		{"push", []string{"push", "--work-dir=/w", "--storage-dir=/s", "--final-image=quay.io/a/b:1", "--pull-secret-dir=/p"}, nil},
 		{"no command", nil, []string{"no command", "append, prepare, build, push"}},

@@ -36,7 +36,8 @@ func (r *reader) fail(key, format string, args ...any) {
 	r.problems.add(r.object, key, fmt.Sprintf(format, args...))
 }
 
-// repository reads a required pullspec and drops its tag and digest.
+// repository reads a required pullspec and drops its tag and digest. It must
+// name its registry: nobody means a public one by leaving it out.
 func (r *reader) repository(key string) string {
 	value := r.get(key)
 	if value == "" {
@@ -46,6 +47,10 @@ func (r *reader) repository(key string) string {
 	ref, err := name.ParseReference(value)
 	if err != nil {
 		r.fail(key, "%q is no pullspec (%v); use registry/repository, such as registry.example.com/os/pool-images", value, err)
+		return ""
+	}
+	if host, _, found := strings.Cut(value, "/"); !found || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		r.fail(key, "%q names no registry; use registry/repository, such as registry.example.com/os/pool-images", value)
 		return ""
 	}
 	return ref.Context().Name()

@@ -94,6 +94,7 @@ func (b *builder) threeSteps() {
 	b.configMap("dockerfile", names.DockerfileMap(b.request.RenderedConfig))
 	mount(prepare, "dockerfile", dockerfileDir, true)
 	arg(prepare, "dockerfile", dockerfileDir+"/"+api.KeyDockerfile)
+	arg(prepare, "dockerfile-sha256", names.Content([]byte(b.request.Dockerfile)))
 	b.finalImage(prepare)
 	b.pullSecrets(prepare)
 	b.pushSecret(prepare)

@@ -91,11 +91,9 @@ func (b *build) fetch(ctx context.Context, source string, res ignition.Resource,
 	}
 }
 
-// redacted is a URL for messages: no password, no query, which may hold a token.
+// redacted is a URL for messages: no user, no query, which may hold a token.
 func redacted(u *url.URL) string {
-	plain := *u
-	plain.RawQuery, plain.Fragment = "", ""
-	return plain.Redacted()
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 func gunzip(data []byte) ([]byte, error) {

@@ -1,17 +1,18 @@
 package dockerfile
 
 import (
-	"embed"
+	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 )
 
+// configsTemplate is filled by plain replacement: a program that links package
+// text/template keeps every exported method of every type, which made the
+// controller's a good deal larger.
+//
 //go:embed configs.tmpl
-var templates embed.FS
-
-var configsTemplate = template.Must(template.ParseFS(templates, "configs.tmpl"))
+var configsTemplate string
 
 // ErrBaseImage is returned for a base image that cannot stand in a FROM.
 var ErrBaseImage = errors.New("invalid base image")
@@ -52,14 +53,8 @@ func configsBlock(baseImage string) (string, error) {
 	if baseImage == "" || strings.ContainsAny(baseImage, " \t\r\n$\\`\"'#{}") {
 		return "", fmt.Errorf("rendering Dockerfile: %w %q", ErrBaseImage, baseImage)
 	}
-	var text strings.Builder
-	err := configsTemplate.Execute(&text, map[string]string{
-		"Base": baseImage, "Stage": StageConfigs, "Layer": ConfigLayerFile,
-	})
-	if err != nil {
-		return "", fmt.Errorf("rendering Dockerfile: %w", err)
-	}
-	return text.String(), nil
+	fill := strings.NewReplacer("{{ .Base }}", baseImage, "{{ .Stage }}", StageConfigs, "{{ .Layer }}", ConfigLayerFile)
+	return fill.Replace(configsTemplate), nil
 }
 
 // firstFrom returns the offset at which the first FROM begins: that of its line,

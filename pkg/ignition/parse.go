@@ -55,7 +55,27 @@ func Parse(raw []byte) (Config, []string, error) {
 	if version.Major == 2 {
 		return parse2(trimmed)
 	}
-	cfg, rpt, err := v3_5.ParseCompatibleVersion(trimmed)
+	return parse3(trimmed)
+}
+
+// Check is Parse for a program that has no use for the config: of a spec 2
+// config it checks the JSON and the version only. It exists because what reads
+// spec 2 makes a program half as large again that links it.
+func Check(raw []byte) error {
+	trimmed := bytes.TrimSpace(raw)
+	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
+		return nil
+	}
+	version, err := specVersion(trimmed)
+	if err != nil || version.Major == 2 {
+		return err
+	}
+	_, _, err = parse3(trimmed)
+	return err
+}
+
+func parse3(raw []byte) (Config, []string, error) {
+	cfg, rpt, err := v3_5.ParseCompatibleVersion(raw)
 	if err != nil {
 		return Config{}, nil, parseError(rpt, err)
 	}

@@ -3,6 +3,7 @@ package ignition
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,9 @@ func TestParseVersions(t *testing.T) {
 		"4.0.0":              VersionTooNew,
 	} {
 		cfg, _, err := Parse([]byte(`{"ignition":{"version":"` + version + `"}}`))
+		if checked := Check([]byte(`{"ignition":{"version":"` + version + `"}}`)); !reflect.DeepEqual(checked, err) {
+			t.Errorf("%s: Check says %v, Parse %v", version, checked, err)
+		}
 		var refused *VersionError
 		switch {
 		case reason == "" && (err != nil || cfg.Ignition.Version != Newest):
@@ -58,6 +62,9 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cfg, warned, err := Parse([]byte(row.config))
+			if checked := Check([]byte(row.config)); (checked != nil) != (err != nil) && !strings.HasPrefix(row.name, "spec 2") {
+				t.Errorf("Check says %v, Parse %v", checked, err)
+			}
 			if (err != nil) != (row.err != "") || (err != nil && !strings.Contains(err.Error(), row.err)) {
 				t.Fatalf("error is %v, want %q", err, row.err)
 			}

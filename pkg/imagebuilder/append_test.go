@@ -240,7 +240,7 @@ func TestAppendFailures(t *testing.T) {
 				return 404, (r.Method == http.MethodHead || r.Method == http.MethodGet) && strings.Contains(r.URL.Path, "/final/manifests/")
 			})
 		}},
-		{name: "config damaged", reason: api.ReasonBuildFailed, message: "reading MachineConfig", spoil: func(t *testing.T, in *inputs) {
+		{name: "config of another build", reason: api.ReasonBuildInterrupted, message: "reading MachineConfig", spoil: func(t *testing.T, in *inputs) {
 			in.write(t, "config/0001", "AAAA")
 		}},
 		{name: "S35 Ignition too new", ignition: `{"ignition":{"version":"9.9.0"}}`, reason: api.ReasonInvalidRenderedConfig, message: "9.9.0"},

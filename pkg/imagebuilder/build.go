@@ -26,7 +26,6 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if err != nil {
 		return result, err
 	}
-	result.BaseDigest = plan.BaseDigest
 	text, err := os.ReadFile(options.dockerfile())
 	if err != nil {
 		return result, fmt.Errorf("reading Dockerfile: %w", err)

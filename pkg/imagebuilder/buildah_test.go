@@ -15,6 +15,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 )
 
@@ -140,7 +141,7 @@ func prepared(t *testing.T, in *inputs, custom string) (Volumes, error) {
 	access.PullSecretDirs, access.PushSecretDir = []string{filepath.Dir(login)}, filepath.Dir(login)
 	_, err = Prepare(context.Background(), PrepareOptions{
 		Access: access, Volumes: volumes, MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
-		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", Dockerfile: in.write(t, "Dockerfile", text),
+		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", Dockerfile: in.write(t, "Dockerfile", text), DockerfileSHA256: names.Content([]byte(text)),
 	}, in.progress(PrepareSteps))
 	for _, dir := range []string{volumes.WorkDir, volumes.StorageDir, os.TempDir()} {
 		checkNoSecret(t, dir)
@@ -235,6 +236,16 @@ func TestPrepareFailures(t *testing.T) {
 				t.Errorf("error = %v", err)
 			}
 		})
+	}
+}
+
+func TestPrepareRefusesTheDockerfileOfAnotherBuild(t *testing.T) {
+	in := newInputs(t, ignition)
+	path := in.write(t, "Dockerfile", "FROM configs AS final\n")
+	for _, sha256 := range []string{"", names.Content([]byte("FROM configs AS final\nRUN true\n"))} {
+		if _, err := readDockerfile(path, sha256); reasonOf(err) != api.ReasonBuildInterrupted {
+			t.Errorf("hash %q: error = %v, want it to be tried again", sha256, err)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ var copyLine = regexp.MustCompile(`^Copying (?:blob|config) sha256:[0-9a-f]{64}$
 var (
 	exitLine  = regexp.MustCompile(`exit status (\d+)$`)
 	errorLine = regexp.MustCompile(`^Error: (.*)$`)
+	// Each of the processes around a step says this once more.
+	exitNotice = regexp.MustCompile(`^subprocess exited with status \d+$`)
 )
 
 func newBuildLog() *buildLog { return &buildLog{log: tail{limit: tailLines}} }
@@ -63,7 +65,9 @@ func (b *buildLog) follow(line string) {
 		}
 		return
 	}
-	b.log.add(line)
+	if !exitNotice.MatchString(line) {
+		b.log.add(line)
+	}
 }
 
 // atoi is for digits that were matched; a number too large is no number.

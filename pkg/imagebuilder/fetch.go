@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
@@ -54,22 +55,22 @@ func (f *fetcher) fetch(ctx context.Context, source configlayer.Source) ([]byte,
 func (f *fetcher) once(ctx context.Context, source configlayer.Source) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, source.URL, nil)
 	if err != nil {
-		return nil, fmt.Errorf("fetching %s: %w: %w", source.At, errStatus, err)
+		return nil, fmt.Errorf("fetching %s: %w: %w", source.At, errStatus, withoutURL(err))
 	}
 	for key, values := range source.Header {
 		request.Header[http.CanonicalHeaderKey(key)] = values
 	}
 	response, err := f.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("fetching %s: %w", source.At, err)
+		return nil, fmt.Errorf("fetching %s: %s: %w", source.At, plain(request.URL), withoutURL(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	switch code := response.StatusCode; {
 	case code == http.StatusOK:
 	case code == http.StatusTooManyRequests, code >= 500:
-		return nil, fmt.Errorf("fetching %s: %s answers %s", source.At, request.URL.Redacted(), response.Status)
+		return nil, fmt.Errorf("fetching %s: %s answers %s", source.At, plain(request.URL), response.Status)
 	default:
-		return nil, fmt.Errorf("fetching %s: %w %s of %s", source.At, errStatus, response.Status, request.URL.Redacted())
+		return nil, fmt.Errorf("fetching %s: %w %s of %s", source.At, errStatus, response.Status, plain(request.URL))
 	}
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxSource+1))
 	if err != nil {
@@ -79,4 +80,18 @@ func (f *fetcher) once(ctx context.Context, source configlayer.Source) ([]byte, 
 		return nil, fmt.Errorf("fetching %s: %w: more than %s", source.At, errStatus, size(maxSource))
 	}
 	return content, nil
+}
+
+// plain is a URL for messages: a user or a query may be what lets one in.
+func plain(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// withoutURL drops the URL that net/http puts before its errors.
+func withoutURL(err error) error {
+	var at *url.Error
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

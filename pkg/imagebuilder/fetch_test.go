@@ -64,6 +64,41 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// TestFetchKeepsSecretsOfURLs: what a URL may hold to be let in is in no message.
+func TestFetchKeepsSecretsOfURLs(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/missing":
+			w.WriteHeader(http.StatusNotFound)
+		case "/broken":
+			w.WriteHeader(http.StatusBadGateway)
+		case "/elsewhere":
+			http.Redirect(w, r, "https://127.0.0.1:1/other?t=SECRET", http.StatusFound)
+		}
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	fetch, err := newFetcher([][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch.tries = 1
+	host := strings.TrimPrefix(server.URL, "https://")
+	for name, row := range map[string]struct{ url, want string }{
+		"missing":      {"https://SECRET:SECRET@" + host + "/missing?t=SECRET#SECRET", "https://" + host + "/missing"},
+		"broken":       {"https://SECRET:SECRET@" + host + "/broken?t=SECRET", "https://" + host + "/broken"},
+		"no answer":    {"https://SECRET:SECRET@127.0.0.1:1/x?t=SECRET", "https://127.0.0.1:1/x"},
+		"elsewhere":    {server.URL + "/elsewhere?t=SECRET", "refused"},
+		"not readable": {"https://SECRET:SECRET@h/x%zz?t=SECRET", "$.at"},
+	} {
+		_, err := fetch.fetch(context.Background(), configlayer.Source{URL: row.url, At: "$.at"})
+		if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: error = %v", name, err)
+		}
+	}
+}
+
 func TestFetchTrustsNoOtherAuthority(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)

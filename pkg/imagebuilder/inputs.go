@@ -38,13 +38,23 @@ func readMachineConfig(dir, sha256 string) (*mcfgv1.MachineConfig, error) {
 	}
 	document, err := payload.Decode()
 	if err != nil {
-		return nil, fmt.Errorf("reading MachineConfig: %w", err)
+		return nil, stale(fmt.Errorf("reading MachineConfig: %w", err))
 	}
 	config := &mcfgv1.MachineConfig{}
 	if err := json.Unmarshal(document, config); err != nil {
 		return nil, fail(api.ReasonInvalidRenderedConfig, fmt.Errorf("reading MachineConfig: %w", err))
 	}
 	return config, nil
+}
+
+// errStale says that a mounted input is not what this build was started for.
+// The kubelet can show the pod what an input of the same name held for the pod
+// before it; another try sees the right one.
+var errStale = errors.New("the node shows another build's input")
+
+// stale marks an input that does not match its hash.
+func stale(err error) error {
+	return fail(api.ReasonBuildInterrupted, fmt.Errorf("%w: %w", errStale, err))
 }
 
 // readCredentials merges the mounted Secrets; the first that has a login wins.

@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -27,6 +28,7 @@ type PrepareOptions struct {
 	BaseImage           string
 	FinalImage          string
 	Dockerfile          string
+	DockerfileSHA256    string
 }
 
 // Prepare lays out a build: it pulls the base and every other image that the
@@ -50,7 +52,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	if err != nil {
 		return result, err
 	}
-	file, err := readDockerfile(options.Dockerfile)
+	file, err := readDockerfile(options.Dockerfile, options.DockerfileSHA256)
 	if err != nil {
 		return result, err
 	}
@@ -113,10 +115,14 @@ func (p *pulled) add(image *registry.BaseImage) {
 	}
 }
 
-func readDockerfile(path string) (*dockerfile.File, error) {
+// readDockerfile reads the rendered Dockerfile and checks it against the hash.
+func readDockerfile(path, sha256 string) (*dockerfile.File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading Dockerfile: %w", err)
+	}
+	if got := names.Content(text); got != sha256 {
+		return nil, stale(fmt.Errorf("reading Dockerfile: SHA-256 is %s, not %s", got, sha256))
 	}
 	return dockerfile.ParseRendered(string(text))
 }

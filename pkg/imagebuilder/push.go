@@ -27,7 +27,6 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	if err != nil {
 		return result, err
 	}
-	result.BaseDigest = plan.BaseDigest
 	clients, err := options.Access.clients()
 	if err != nil {
 		return result, err

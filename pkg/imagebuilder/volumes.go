@@ -2,9 +2,12 @@ package imagebuilder
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Volumes are the directories that the three containers of a build share. No
@@ -42,9 +45,14 @@ func (v Volumes) writePlan(p plan) error {
 	return nil
 }
 
+// maxPlan bounds the plan file.
+const maxPlan = 64 << 10
+
+// readPlan does not wait for, follow or swallow what the user's steps may have
+// put in the plan's place.
 func (v Volumes) readPlan() (plan, error) {
 	var p plan
-	content, err := os.ReadFile(v.plan())
+	content, err := readRegular(v.plan(), maxPlan)
 	if err != nil {
 		return p, fmt.Errorf("reading build plan: %w", err)
 	}
@@ -52,4 +60,33 @@ func (v Volumes) readPlan() (plan, error) {
 		return p, fmt.Errorf("reading build plan: %w", err)
 	}
 	return p, nil
+}
+
+var (
+	errNotRegular = errors.New("not a regular file")
+	errTooLarge   = errors.New("too large")
+)
+
+// readRegular reads a file of at most limit bytes, and nothing but a file.
+func readRegular(path string, limit int64) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
+	}
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s: %w: larger than %d bytes", path, errTooLarge, limit)
+	}
+	return content, nil
 }

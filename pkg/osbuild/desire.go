@@ -38,6 +38,9 @@ type Inputs struct {
 
 // Desired is what a pool should have: nothing, an image, or a reason why not.
 type Desired struct {
+	// Pool and TargetConfig are as in Inputs.
+	Pool         buildspec.Pool
+	TargetConfig string
 	// OptedOut: nothing of ours may be left.
 	OptedOut bool
 	// Blocked: the user must act before anything can be built.
@@ -69,7 +72,7 @@ type Obstacle struct {
 
 // Desire computes what the pool should have.
 func Desire(in Inputs) Desired {
-	d := Desired{MaxRetries: in.Settings.MaxBuildRetries, MaxRecords: in.Settings.ImagesToKeep}
+	d := Desired{Pool: in.Pool, TargetConfig: in.TargetConfig, MaxRetries: in.Settings.MaxBuildRetries, MaxRecords: in.Settings.ImagesToKeep}
 	if len(in.Settings.UnknownKeys) > 0 {
 		d.Warnings = append(d.Warnings, Warning{api.EventUnknownKey, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
 			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", "))})

@@ -18,15 +18,20 @@ type Event struct {
 }
 
 // Events says what a change from the old to the new conditions tells, together
-// with the actions that were carried out with it. Warnings are told once a build.
+// with the actions that were carried out with it.
 // The same conditions twice give what the actions alone tell.
 func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done []Action) []Event {
 	var events []Event
 	for _, a := range done {
-		events = append(events, told(d, a)...)
+		events = append(events, told(a)...)
 	}
 	if d.OptedOut && tracked(before) && !tracked(after) {
 		events = append(events, Event{Reason: api.EventBuildDeleted, Message: "the pool opted out; its build objects and result are removed"})
+	}
+	for _, w := range d.Warnings {
+		if mentioned(after, w.Text) && !mentioned(before, w.Text) {
+			events = append(events, Event{Warning: true, Reason: w.Reason, Message: w.Text})
+		}
 	}
 	for _, t := range transitions {
 		if c := find(after, t.kind); t.holds(c) && !t.holds(find(before, t.kind)) {
@@ -37,7 +42,7 @@ func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done [
 }
 
 // told is what an action tells by itself.
-func told(d Desired, a Action) []Event {
+func told(a Action) []Event {
 	var events []Event
 	if a, ok := a.(StartBuild); ok {
 		r := a.Request
@@ -48,15 +53,16 @@ func told(d Desired, a Action) []Event {
 			Reason:  api.EventBuildStarted,
 			Message: r.Object + " of " + r.RenderedConfig + " starts: " + strings.Join(r.Changes, ", "),
 		})
-		for _, w := range d.Warnings {
-			events = append(events, Event{Warning: true, Reason: w.Reason, Message: w.Text})
-		}
 	}
 	return events
 }
 
 func tracked(conditions []mcfgv1.MachineConfigPoolCondition) bool {
 	return slices.ContainsFunc(conditions, func(c mcfgv1.MachineConfigPoolCondition) bool { return slices.Contains(api.OwnedConditions, c.Type) })
+}
+
+func mentioned(conditions []mcfgv1.MachineConfigPoolCondition, text string) bool {
+	return slices.ContainsFunc(conditions, func(c mcfgv1.MachineConfigPoolCondition) bool { return strings.Contains(c.Message, text) })
 }
 
 type transition struct {

@@ -238,7 +238,8 @@ func TestS16CrashAfterEveryAction(t *testing.T) {
 		"S01: B wanted while A runs": {nil, []event{{"B", runs(configA), target(configB)}}, []string{"annotated " + configB, "started " + configA + " " + configB}},
 		"S07: B after A":             {nil, []event{{"B", built(configA), target(configB)}}, []string{"annotated " + configB, "started " + configA + " " + configB}},
 		"S11": {
-			nil, []event{{"B", built(configA), target(configB)}, {"A", runs(configB), target(configA)}},
+			nil,
+			[]event{{"B", built(configA), target(configB)}, {"A", runs(configB), target(configA)}},
 			[]string{"annotated " + configA, "started " + configA + " " + configB},
 		},
 		"S22: after giving up":        {[]func(*backend.Observation){badly, badly, badly}, []event{{"rebuild", gaveUp, rebuild}}, []string{"BuildSuccess\n", "after 1 tries"}},
@@ -250,7 +251,8 @@ func TestS16CrashAfterEveryAction(t *testing.T) {
 		"S25: out, and in at once":    {nil, []event{{"out", runs(configA), optIn(false)}, {"in", func(*modelWorld) bool { return true }, optIn(true)}}, []string{"annotated " + configA}},
 		"S25: out, and in afterwards": {nil, []event{{"out", built(configA), optIn(false)}, {"in", func(w *modelWorld) bool { return w.imageConfig == "" && len(w.records) == 0 }, optIn(true)}}, []string{"annotated " + configA, "started " + configA}},
 		"S29": {
-			nil, []event{
+			nil,
+			[]event{
 				{"B", built(configA), target(configB)},
 				{"the image is deleted", built(configB), func(w *modelWorld) { clear(w.registry); target(configA)(w) }},
 			},

@@ -37,6 +37,11 @@ type Confirmation struct {
 	Temporary bool
 }
 
+// holds is true when the registry has the image and it is one of the desired inputs.
+func (c *Confirmation) holds(d Desired) bool {
+	return c.Err == nil && c.Found && c.InputsHash == d.Request.ID
+}
+
 // Slots says whether a further build may start.
 type Slots struct {
 	// Free slots: the configured limit less the builds of other pools.
@@ -44,6 +49,9 @@ type Slots struct {
 	// Ahead are the pools that have waited longer.
 	Ahead int
 }
+
+// free is true when this pool may start now.
+func (s Slots) free() bool { return s.Ahead < s.Free }
 
 // record returns the pool's record of a rendered config, for these inputs only.
 func (o Observed) record(d Desired) *Record {
@@ -72,13 +80,20 @@ func (o Observed) newest() *Record {
 func (o Observed) current(d Desired) (current *backend.Observation, stale []backend.Observation) {
 	for i := range o.Builds {
 		b := &o.Builds[i]
-		if !b.Deleting && d.wants(*b) {
+		switch {
+		case !b.Deleting && d.wants(*b):
 			current = b
-			continue
+		case !d.spares(*b):
+			stale = append(stale, *b)
 		}
-		stale = append(stale, *b)
 	}
 	return current, stale
+}
+
+// spares is true for a build of the target config while nobody can say which
+// inputs are desired: what ran goes on, and a failed pod keeps its log.
+func (d Desired) spares(b backend.Observation) bool {
+	return (d.Blocked != nil || d.Waiting != nil) && b.RenderedConfig == d.TargetConfig && b.Pool.UID == d.Pool.UID
 }
 
 // wants is true for a build of the desired inputs.

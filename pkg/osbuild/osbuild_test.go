@@ -134,7 +134,8 @@ func TestPlanAndStatus(t *testing.T) {
 	}))
 	token := Desire(inputs(func(in *Inputs) { in.RebuildToken = "again" }))
 	free := Slots{Free: 2}
-	found := &Confirmation{Image: image1, Found: true}
+	found := &Confirmation{Image: image1, Found: true, InputsHash: a.Request.ID}
+	foundB := &Confirmation{Image: image1, Found: true, InputsHash: b.Request.ID}
 	retryLater := func(r *Record) { r.RetryAt = now.Add(time.Minute) }
 	retryNow := func(r *Record) { r.RetryAt = now }
 
@@ -149,7 +150,7 @@ func TestPlanAndStatus(t *testing.T) {
 		verdict string
 		requeue time.Duration
 	}{
-		"opted in, registry not asked yet": {a, Observed{Slots: free}, "", "", 0},
+		"opted in, registry not asked yet": {a, Observed{Slots: free}, "", "BuildPending/BuildPending", 0},
 		"opted in, registry unavailable": {
 			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Err: errors.New("503"), Temporary: true}}, "", "BuildPending/WaitingForRegistry", registryRetry,
 		},
@@ -157,7 +158,7 @@ func TestPlanAndStatus(t *testing.T) {
 			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Err: errors.New("401")}}, "start", "BuildPending/BuildPending", 0,
 		},
 		"opted in, registry has an image of these inputs": {
-			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID}}, "record Succeeded", "", 0,
+			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID}}, "record Succeeded", "BuildPending/BuildPending", 0,
 		},
 		"opted in, registry has an image of other inputs": {
 			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: "v1-other"}}, "start", "BuildPending/BuildPending", 0,
@@ -168,7 +169,7 @@ func TestPlanAndStatus(t *testing.T) {
 			a, Observed{Slots: Slots{Free: 1, Ahead: 1}, Registry: nothing}, "", "BuildPending/WaitingForSlot", 0,
 		},
 		"inputs exist, the run does not": {
-			a, Observed{Slots: free, Builds: []backend.Observation{build(a, phase(backend.PhaseNone))}}, "start", "BuildPending/BuildPending", 0,
+			a, Observed{Slots: free, Builds: []backend.Observation{build(a, phase(backend.PhaseNone))}, Registry: nothing}, "start", "BuildPending/BuildPending", 0,
 		},
 		"run pending": {
 			a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending))}}, "", "BuildPending/BuildPending", 59 * time.Minute,
@@ -185,6 +186,31 @@ func TestPlanAndStatus(t *testing.T) {
 		},
 		"run succeeded, registry knows the digest": {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: found}, "record Succeeded", "BuildPending/BuildPending", 0,
+		},
+		"run succeeded, registry has that digest as an image of other inputs": {
+			a,
+			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1, Found: true, InputsHash: "v1-other"}},
+			"record Retrying", "BuildPending/BuildPending", 0,
+		},
+		"run gone, inputs there, registry has its image": {
+			a,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, phase(backend.PhaseNone))}, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID}},
+			"record Succeeded", "BuildPending/BuildPending", 0,
+		},
+		"settings broken while a build of the target runs": {
+			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })),
+			Observed{Builds: []backend.Observation{build(a)}},
+			"", "BuildFailed/InvalidConfig", 0,
+		},
+		"settings broken while a build of another config runs": {
+			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })),
+			Observed{Builds: []backend.Observation{build(b)}},
+			"remove " + configB, "BuildFailed/InvalidConfig", 0,
+		},
+		"never started in time, waiting for the next try": {
+			a,
+			Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending))}, Records: []Record{recorded(a, Retrying, retryLater)}},
+			"delete-run", "BuildPending/WaitingForRetry", time.Minute,
 		},
 		"run succeeded, registry does not answer": {
 			a,
@@ -223,7 +249,7 @@ func TestPlanAndStatus(t *testing.T) {
 		},
 		"A's image is annotated as B's by an older annotation pair": {
 			b,
-			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(b, Succeeded)}, Registry: found},
+			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(b, Succeeded)}, Registry: foundB},
 			"annotate " + image1, "BuildSuccess/ImageReused", 0,
 		},
 		"B is wanted while A runs": {

@@ -89,8 +89,8 @@ func (s state) actions(d Desired, o Observed, now time.Time) []Action {
 		return []Action{WriteRecord{reusedRecord(d, o, now)}}
 	case failing:
 		return []Action{WriteRecord{failedRecord(d, s, now)}}
-	case failed:
-		// One that never started would wait for ever.
+	case failed, retrying:
+		// One that never started would wait for ever, or start after all.
 		return s.deleteRun(backend.Phase.Active)
 	case annotating:
 		return append([]Action{Annotate{s.record.Image, d.Request.RenderedConfig}}, tidy(d, s, o)...)
@@ -211,7 +211,8 @@ func failedRecord(d Desired, s state, now time.Time) Record {
 }
 
 // hopeless are the reasons of a failed run that another try cannot change.
-var hopeless = []string{api.ReasonInvalidConfig, api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig}
+// Settings are not among them: a Secret may be mended without new inputs.
+var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig}
 
 // RebuildToken returns the token that a pool's inputs carry: the annotation's
 // while it asks for something, else the one that the target config was built

@@ -81,7 +81,7 @@ func FuzzParseRecord(f *testing.F) {
 // next ends a run of the inputs and returns the record that Plan writes.
 func next(t *testing.T, d Desired, before *Record, run backend.Observation) Record {
 	t.Helper()
-	o := Observed{Builds: []backend.Observation{run}, Registry: &Confirmation{Image: image1, Found: true}}
+	o := Observed{Builds: []backend.Observation{run}, Registry: &Confirmation{Image: image1, Found: true, InputsHash: d.Request.ID}}
 	if before != nil {
 		o.Records = []Record{*before}
 	}

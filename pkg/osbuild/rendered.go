@@ -44,12 +44,15 @@ func Summarize(mc *mcfgv1.MachineConfig) (*RenderedConfig, error) {
 	if len(mc.Spec.KernelArguments) > 0 {
 		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.kernelArguments of MachineConfig %q are not part of the image; the node's own agent has to set them", mc.Name)})
 	}
+	if mc.Spec.FIPS {
+		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.fips of MachineConfig %q is not part of the image; it is set when a node is installed", mc.Name)})
+	}
 	return r, nil
 }
 
 // unsupported refuses what would be missing from an image that claims to hold it.
 func unsupported(spec mcfgv1.MachineConfigSpec) error {
-	if _, _, err := ignition.Parse(spec.Config.Raw); err != nil {
+	if err := ignition.Check(spec.Config.Raw); err != nil {
 		return fmt.Errorf("spec.config: %w", err)
 	}
 	if len(spec.Extensions) > 0 {

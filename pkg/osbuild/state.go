@@ -114,7 +114,7 @@ func (s *state) fromRecord(d Desired, o Observed) bool {
 		s.kind = confirming
 	case o.Registry.Err != nil:
 		s.kind = unanswered
-	case o.Registry.Found:
+	case o.Registry.holds(d):
 		s.kind = annotating
 	default:
 		return false
@@ -155,8 +155,10 @@ func (s *state) confirm(d Desired, o Observed) {
 		s.kind = confirming
 	case o.Registry.Err != nil:
 		s.kind = unanswered
-	case o.Registry.Found:
+	case o.Registry.holds(d):
 		s.kind = recording
+	case o.Registry.Found:
+		s.fail(api.ReasonUnconfirmedDigest, fmt.Sprintf("%s reported %s, which the registry has, but as an image of other inputs", s.current.Object, image))
 	default:
 		s.fail(api.ReasonUnconfirmedDigest, fmt.Sprintf("%s reported %s, which the registry does not know", s.current.Object, image))
 	}
@@ -176,8 +178,8 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 	case len(s.stale) > 0:
 		s.kind = clearing
 	case s.record != nil && s.stillFailed(now):
-	case s.record == nil && s.current == nil && s.fromRegistry(d, o):
-	case o.Slots.Ahead >= o.Slots.Free:
+	case s.record == nil && s.fromRegistry(d, o):
+	case !o.Slots.free():
 		s.kind = queued
 	default:
 		s.kind = starting
@@ -193,7 +195,7 @@ func (s *state) fromRegistry(d Desired, o Observed) bool {
 		s.kind = asking
 	case a.Err != nil && a.Temporary:
 		s.kind = unanswered
-	case a.Err == nil && a.Found && a.InputsHash == d.Request.ID:
+	case a.holds(d):
 		s.kind = reusing
 	default:
 		return false

@@ -3,7 +3,6 @@ package osbuild
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -11,11 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
-	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 )
-
-// logLinesInMessage is how much of a failed run's output a condition carries.
-const logLinesInMessage = 10
 
 // verdict is the one condition of the first four that is True.
 type verdict struct {
@@ -62,7 +57,7 @@ func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCond
 // judge returns the verdict of a state; false means that what stands there
 // remains true.
 func judge(d Desired, o Observed, s state) (verdict, bool) {
-	const pending, building = mcfgv1.MachineConfigPoolBuildPending, mcfgv1.MachineConfigPoolBuilding
+	const pending = mcfgv1.MachineConfigPoolBuildPending
 	switch s.kind {
 	case blocked:
 		return verdict{mcfgv1.MachineConfigPoolBuildFailed, d.Blocked.Reason, d.Blocked.Message}, true
@@ -70,12 +65,8 @@ func judge(d Desired, o Observed, s state) (verdict, bool) {
 		return verdict{pending, d.Waiting.Reason, d.Waiting.Message}, true
 	case clearing:
 		return clearingVerdict(o, s)
-	case queued:
-		return verdict{pending, api.ReasonWaitingForSlot, fmt.Sprintf(
-			"%s builds already run; this pool is number %d in the queue", api.KeyMaxConcurrentBuilds, o.Slots.Ahead-max(o.Slots.Free, 0)+1)}, true
-	case starting:
-		r := nextRequest(d, o, s.record)
-		return startsVerdict(d, r.Object, r.Attempt, r.Changes, ""), true
+	case asking, reusing, queued, starting:
+		return nextVerdict(d, o, s), true
 	case running:
 		return runningVerdict(d, *s.current), true
 	case unanswered:
@@ -84,102 +75,37 @@ func judge(d Desired, o Observed, s state) (verdict, bool) {
 	case retrying:
 		return retryingVerdict(d, s), true
 	case failed:
-		return verdict{mcfgv1.MachineConfigPoolBuildFailed, s.record.Reason, failureMessage(*s.record)}, true
+		return verdict{mcfgv1.MachineConfigPoolBuildFailed, s.record.Reason, finalMessage(s)}, true
 	case annotating, succeeded:
 		return successVerdict(d, o, s), true
-	case asking, reusing:
-		// Over in a moment, and mostly followed by a start.
-		return verdict{}, false
 	case confirming, recording, failing, optedOut:
 	}
-	if find(o.Conditions, building) != nil {
+	return betweenVerdict(d, o, s)
+}
+
+// nextVerdict is what a build that is about to start waits for. It is the same
+// while the registry is asked for an image that makes the build needless, which
+// it mostly has not: then the answer is no second write.
+func nextVerdict(d Desired, o Observed, s state) verdict {
+	if !o.Slots.free() {
+		return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForSlot, fmt.Sprintf(
+			"as many builds run as %s allows; this pool is number %d in the queue", api.KeyMaxConcurrentBuilds, o.Slots.Ahead-max(o.Slots.Free, 0)+1)}
+	}
+	r := nextRequest(d, o, s.record)
+	return startsVerdict(d, r.Object, r.Attempt, r.Changes, "")
+}
+
+// betweenVerdict is that of the moments in which a result is looked at: what
+// stands there remains, unless it is the success of other inputs.
+func betweenVerdict(d Desired, o Observed, s state) (verdict, bool) {
+	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildSuccess); find(o.Conditions, mcfgv1.MachineConfigPoolBuilding) != nil && (c == nil || c.Status != corev1.ConditionTrue) {
 		return verdict{}, false
 	}
 	message := "asking the registry for the image of " + d.Request.RenderedConfig
 	if s.current != nil {
 		message = s.current.Object + " has ended; its result is looked at"
 	}
-	return verdict{pending, api.ReasonBuildPending, message}, true
-}
-
-func clearingVerdict(o Observed, s state) (verdict, bool) {
-	// A retry that is due goes on saying why it is one.
-	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildPending); len(s.stale) == 0 && c != nil && c.Status == corev1.ConditionTrue {
-		return verdict{}, false
-	}
-	objects := make([]string, 0, len(s.stale))
-	for _, b := range s.stale {
-		objects = append(objects, b.Object)
-	}
-	return verdict{
-		mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForCleanup,
-		"waiting until the objects of an earlier build are gone: " + strings.Join(objects, ", "),
-	}, true
-}
-
-func runningVerdict(d Desired, run backend.Observation) verdict {
-	of := run.Object + try(run.Attempt, d.MaxRetries)
-	switch run.Phase {
-	case backend.PhasePreparing:
-		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildPreparing, of + " pulls the images that the build needs"}
-	case backend.PhaseRunning:
-		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildRunning, of + " builds the image of " + d.Request.RenderedConfig}
-	default:
-		return startsVerdict(d, run.Object, run.Attempt, run.Changes, run.Message)
-	}
-}
-
-// startsVerdict is the same for a run that is about to be made and for one
-// that waits without trouble, so that the one becoming the other is no write.
-func startsVerdict(d Desired, object string, attempt int, changes []string, trouble string) verdict {
-	message := fmt.Sprintf("%s%s starts: %s", object, try(attempt, d.MaxRetries), strings.Join(changes, ", "))
-	if trouble != "" {
-		message += "; it waits: " + trouble
-	}
-	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, message}
-}
-
-func retryingVerdict(d Desired, s state) verdict {
-	r := s.record
-	if r.Reason == api.ReasonBuildInterrupted {
-		return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRetry, fmt.Sprintf(
-			"%s was interrupted: %s; it starts again at %s", r.Object, r.Message, r.RetryAt.UTC().Format(time.RFC3339))}
-	}
-	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRetry, fmt.Sprintf(
-		"try %d of %d failed, the next starts at %s: %s", r.Attempts, d.MaxRetries+1, r.RetryAt.UTC().Format(time.RFC3339), failureMessage(*r))}
-}
-
-func successVerdict(d Desired, o Observed, s state) verdict {
-	v := verdict{mcfgv1.MachineConfigPoolBuildSuccess, api.ReasonBuildSucceeded, fmt.Sprintf("%s is the image of %s", s.record.Image, d.Request.RenderedConfig)}
-	if s.kind == annotating && s.current == nil {
-		v.reason = api.ReasonImageReused
-	}
-	if c := find(o.Conditions, v.kind); s.kind == succeeded && c != nil && c.Status == corev1.ConditionTrue && strings.HasPrefix(c.Message, v.message) {
-		v.reason = c.Reason
-	}
-	return v
-}
-
-// failureMessage says what failed, shows the end of the output, and where the
-// rest is.
-func failureMessage(r Record) string {
-	var b strings.Builder
-	b.WriteString(r.Message)
-	if n := len(r.Log); n > 0 {
-		b.WriteString("\nlast lines of the log:\n")
-		b.WriteString(strings.Join(r.Log[max(0, n-logLinesInMessage):], "\n"))
-	}
-	if r.Object != "" {
-		fmt.Fprintf(&b, "\nthe whole log: oc logs %s", r.Object)
-	}
-	return b.String()
-}
-
-func try(attempt, retries int) string {
-	if attempt <= 1 {
-		return ""
-	}
-	return fmt.Sprintf(" (try %d of %d)", attempt, retries+1)
+	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, message}, true
 }
 
 // interrupted computes the informational condition: True from when a newer

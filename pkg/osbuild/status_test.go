@@ -81,7 +81,16 @@ func TestStatusOverTime(t *testing.T) {
 // TestFailureMessage: the last lines, not the first.
 func TestFailureMessage(t *testing.T) {
 	r := Record{Message: "step failed", Object: "pod/x", Log: strings.Split(strings.Repeat("old\n", 20)+"last", "\n")}
-	got := failureMessage(r)
+	d := Desire(inputs())
+	r.Reason = api.ReasonBuildFailed
+	run := build(d, phase(backend.PhaseFailed), func(b *backend.Observation) { b.Object = "pod/x" })
+	if gone := finalMessage(state{record: &r}); strings.Contains(gone, "oc logs") {
+		t.Errorf("message %q points to the log of a pod that is gone", gone)
+	}
+	got := finalMessage(state{record: &r, current: &run})
+	if !strings.Contains(got, api.AnnotationRebuild) {
+		t.Errorf("message %q does not say what to do", got)
+	}
 	if !strings.HasPrefix(got, "step failed\n") || !strings.Contains(got, "\nlast\n") || strings.Count(got, "old") != logLinesInMessage-1 || !strings.HasSuffix(got, "oc logs pod/x") {
 		t.Errorf("message %q", got)
 	}
@@ -112,23 +121,25 @@ func TestEventsOnceATransition(t *testing.T) {
 		done          []Action
 		want          string
 	}{
-		"nothing happens":         {d, success, success, nil, ""},
-		"started":                 {d, none, pending, []Action{StartBuild{request}}, "BuildStarted UnknownKey!"},
-		"started, status unsaved": {d, none, none, []Action{StartBuild{request}}, "BuildStarted UnknownKey!"},
-		"rebuild":                 {Desire(inputs()), success, pending, []Action{StartBuild{again}}, "RebuildRequested BuildStarted"},
-		"preparing":               {d, pending, building(api.ReasonBuildPreparing), nil, "BuildPreparing"},
-		"still preparing":         {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildPreparing), nil, ""},
-		"running":                 {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildRunning), nil, "BuildBuilding"},
-		"running at once":         {d, pending, building(api.ReasonBuildRunning), nil, "BuildBuilding"},
-		"completed":               {d, building(api.ReasonBuildRunning), success, []Action{Annotate{image1, configA}}, "BuildCompleted"},
-		"S21":                     {d, pending, success, nil, "BuildCompleted"},
-		"failed":                  {d, building(api.ReasonBuildRunning), failure, nil, "BuildFailed!"},
-		"failed otherwise":        {d, failure, conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidDockerfile, "n"), nil, ""},
-		"interrupted":             {d, none, interruption, []Action{RemoveBuild{}}, "BuildInterrupted"},
-		"still interrupted":       {d, interruption, interruption, nil, ""},
-		"opted out":               {optedOut, success, none, []Action{RemoveBuild{}, DeleteRecord{}, Annotate{}}, "BuildDeleted"},
-		"opted out, no result":    {optedOut, pending, none, []Action{RemoveBuild{}}, "BuildDeleted"},
-		"opted out long ago":      {optedOut, none, none, nil, ""},
+		"nothing happens":          {d, success, success, nil, ""},
+		"started":                  {d, none, pending, []Action{StartBuild{request}}, "BuildStarted"},
+		"started, status unsaved":  {d, none, none, []Action{StartBuild{request}}, "BuildStarted"},
+		"unknown key, first seen":  {d, success, conditionsOf(mcfgv1.MachineConfigPoolBuildSuccess, api.ReasonBuildSucceeded, "m; warning: "+d.Warnings[0].Text), nil, "UnknownKey!"},
+		"unknown key, still there": {d, conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidConfig, d.Warnings[0].Text), conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidConfig, d.Warnings[0].Text), nil, ""},
+		"rebuild":                  {Desire(inputs()), success, pending, []Action{StartBuild{again}}, "RebuildRequested BuildStarted"},
+		"preparing":                {d, pending, building(api.ReasonBuildPreparing), nil, "BuildPreparing"},
+		"still preparing":          {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildPreparing), nil, ""},
+		"running":                  {d, building(api.ReasonBuildPreparing), building(api.ReasonBuildRunning), nil, "BuildBuilding"},
+		"running at once":          {d, pending, building(api.ReasonBuildRunning), nil, "BuildBuilding"},
+		"completed":                {d, building(api.ReasonBuildRunning), success, []Action{Annotate{image1, configA}}, "BuildCompleted"},
+		"S21":                      {d, pending, success, nil, "BuildCompleted"},
+		"failed":                   {d, building(api.ReasonBuildRunning), failure, nil, "BuildFailed!"},
+		"failed otherwise":         {d, failure, conditionsOf(mcfgv1.MachineConfigPoolBuildFailed, api.ReasonInvalidDockerfile, "n"), nil, ""},
+		"interrupted":              {d, none, interruption, []Action{RemoveBuild{}}, "BuildInterrupted"},
+		"still interrupted":        {d, interruption, interruption, nil, ""},
+		"opted out":                {optedOut, success, none, []Action{RemoveBuild{}, DeleteRecord{}, Annotate{}}, "BuildDeleted"},
+		"opted out, no result":     {optedOut, pending, none, []Action{RemoveBuild{}}, "BuildDeleted"},
+		"opted out long ago":       {optedOut, none, none, nil, ""},
 	} {
 		var got []string
 		for _, e := range Events(row.desired, row.before, row.after, row.done) {

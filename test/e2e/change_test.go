@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"slices"
-	"strings"
 	"testing"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -63,11 +61,27 @@ func TestOptOutDuringABuildRemovesAllAndOptInBuildsAgain(t *testing.T) {
 
 	s.customDockerfile("")
 	s.must(cluster.OptIn(s.ctx, worker))
-	s.built(config.Name)
+	compareFiles(t, s.files(s.built(config.Name)), map[string]live.File{"etc/generation": file(0o644, 0, "1")})
+}
+
+func TestOptInAgainTakesTheImageThatTheRegistryHas(t *testing.T) {
+	s := newScenario(t)
+	config := live.FileConfig("rendered-worker-again", "/etc/generation", "1")
+	s.addWorkers(config)
+	s.must(cluster.OptIn(s.ctx, worker))
+	image := s.built(config.Name)
 
 	s.must(cluster.OptOut(s.ctx, worker))
 	s.onlyLeft()
 	s.eventually("the pool names no image", func() error { return live.Untouched(s.pool()) })
+	s.must(cluster.OptIn(s.ctx, worker))
+	s.image = ""
+	if again := s.built(config.Name); again.Pullspec != image.Pullspec {
+		t.Errorf("the image was %s, after opting in again it is %s", image.Pullspec, again.Pullspec)
+	}
+	if pods := s.builds.Pods(); len(pods) != 1 {
+		t.Errorf("%d pods were made", len(pods))
+	}
 }
 
 func TestControllerKilledDuringABuildBuildsNothingTwice(t *testing.T) {
@@ -112,9 +126,14 @@ func TestPoolThatIsNotOptedInIsNeverWrittenTo(t *testing.T) {
 }
 
 // eventsOf counts the events of a reason on the pool as it is now.
-func (s *scenario) eventsOf(reason string) int {
+func (s *scenario) eventsOf(reason string) (count int) {
 	s.t.Helper()
 	events, err := cluster.Events(s.ctx, s.pool())
 	s.must(err)
-	return len(slices.DeleteFunc(events, func(e string) bool { return !strings.HasPrefix(e, reason+" ") }))
+	for _, e := range events {
+		if e.Reason == reason {
+			count += int(e.Count)
+		}
+	}
+	return count
 }

@@ -115,7 +115,7 @@ func (s *scenario) checkOrigin(image live.Image, config string) {
 	for _, check := range []struct{ what, have, want string }{
 		{"label machineconfig", labels["machineconfig"], config},
 		{"label machineconfigpool", labels["machineconfigpool"], worker},
-		{"label releaseversion", labels["releaseversion"], "4.14.0"},
+		{"label releaseversion", labels["releaseversion"], release},
 		{"label baseOSContainerImage", labels["baseOSContainerImage"], s.base},
 		{"label machineosbuilder.io/inputs-hash", labels["machineosbuilder.io/inputs-hash"], s.record(config).InputsHash},
 		{"annotation org.opencontainers.image.base.name", manifest.Annotations["org.opencontainers.image.base.name"], s.base},

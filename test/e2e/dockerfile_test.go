@@ -149,3 +149,16 @@ func TestUnreadableDockerfileIsRefusedWithItsLine(t *testing.T) {
 		t.Errorf("%d pods were made of it", len(pods))
 	}
 }
+
+func TestStepThatStopsTheBuildIsAFailureLikeAnyOther(t *testing.T) {
+	s := newScenario(t)
+	config := live.FileConfig("rendered-worker-stopped", "/etc/generation", "1")
+	// The process that reports the build's end is in reach of the steps.
+	s.customDockerfile("FROM configs AS final\nRUN kill -TERM 1; sleep 60\n")
+	s.addWorkers(config)
+	s.must(cluster.OptIn(s.ctx, worker))
+	s.failed("pod/build-" + config.Name)
+	if record := s.record(config.Name); record.Attempts != 1 || record.Interruptions != 0 {
+		t.Errorf("the record counts %d attempts and %d interruptions", record.Attempts, record.Interruptions)
+	}
+}

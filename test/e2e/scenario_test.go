@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -21,10 +22,16 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
-var cluster *live.Cluster
+var (
+	cluster *live.Cluster
+	// release is another one in each run of the tests: an image that the
+	// registry has of an earlier run would be taken instead of being built.
+	release string
+)
 
 func TestMain(m *testing.M) {
 	ctx := context.Background()
+	release = fmt.Sprintf("4.14.0-e2e.%d", time.Now().Unix())
 	var err error
 	if cluster, err = live.Connect(ctx); err == nil {
 		err = cluster.Deploy(ctx)
@@ -116,7 +123,7 @@ func (s *scenario) baseImage(pullspec string) {
 	s.t.Helper()
 	s.base = pullspec
 	s.must(cluster.SetConfigMap(s.ctx, api.ConfigMapOSImageURL, map[string]string{
-		api.KeyBaseOSContainerImage: pullspec, api.KeyReleaseVersion: "4.14.0",
+		api.KeyBaseOSContainerImage: pullspec, api.KeyReleaseVersion: release,
 	}))
 }
 

@@ -260,7 +260,7 @@ func TestImageReusedAfterOptingOutAndIn(t *testing.T) {
 	w.patchPool("worker", optIn)
 	w.Start()
 	pod := w.podOf("rendered-worker-a1")
-	digest := w.push("rendered-worker-a1", api.ImageLabelInputsHash, pod.Annotations[api.AnnotationInputsHash])
+	digest := w.push("rendered-worker-a1")
 	w.finish(pod.Name, buildspec.Result{Succeeded: true, Digest: digest})
 	w.annotated("worker", "rendered-worker-a1", digest)
 	w.patchPool("worker", optOut)

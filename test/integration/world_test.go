@@ -219,19 +219,19 @@ func (w *world) setting(name string, data map[string]string) {
 	must(w.t, err)
 }
 
-// push puts an image into the registry, as a build would, and returns its
-// digest. Labels are given as key, value, …
-func (w *world) push(tag string, labels ...string) string {
+// push puts an image into the registry, as the build of a config would, and
+// returns its digest.
+func (w *world) push(config string) string {
 	w.t.Helper()
+	pod, err := w.Admin.Core.CoreV1().Pods(namespace).Get(w.ctx, "build-"+config, metav1.GetOptions{})
+	must(w.t, err)
 	image, err := random.Image(64, 1)
 	must(w.t, err)
-	config := v1.Config{Labels: map[string]string{}}
-	for i := 0; i+1 < len(labels); i += 2 {
-		config.Labels[labels[i]] = labels[i+1]
-	}
-	image, err = mutate.Config(image, config)
+	image, err = mutate.Config(image, v1.Config{Labels: map[string]string{
+		api.ImageLabelInputsHash: pod.Annotations[api.AnnotationInputsHash],
+	}})
 	must(w.t, err)
-	ref, err := name.ParseReference(w.Registry + ":" + tag)
+	ref, err := name.ParseReference(w.Registry + ":" + config)
 	must(w.t, err)
 	must(w.t, remote.Write(ref, image, remote.WithTransport(w.transport)))
 	digest, err := image.Digest()

@@ -85,6 +85,9 @@ func TestRolesHaveNoWildcards(t *testing.T) {
 						t.Errorf("%s: %s %s: wildcard in %s %v", overlay, role.Kind, role.Name, field, values)
 					}
 				}
+				if slices.Contains(rule.Resources, "events") && (role.Kind != "Role" || role.Namespace != "default") {
+					t.Errorf("%s: %s %s: events about pools are made in the namespace default only", overlay, role.Kind, role.Name)
+				}
 				if slices.Contains(rule.Resources, "secrets") && (role.Kind != "Role" || !slices.Equal(rule.Verbs, []string{"get"})) {
 					t.Errorf("%s: %s %s: secrets may only be got, in one namespace, not %v", overlay, role.Kind, role.Name, rule.Verbs)
 				}

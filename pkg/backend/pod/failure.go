@@ -77,7 +77,7 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 		return
 	}
 	result, err := buildspec.ParseResult(t.Message)
-	if err != nil {
+	if err != nil || result.Succeeded {
 		o.Message = fmt.Sprintf("container %s exited with %d before it could say why", c.Name, t.ExitCode)
 		if t.ExitCode == exitKilled {
 			o.Message += " (killed)"
@@ -86,11 +86,22 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 		return
 	}
 	o.Result, o.Log = result, result.Log
-	if result.Reason != "" {
+	believeBase(o, p)
+	if result.Reason != "" && !runsSteps(p, c.Name) {
 		o.Reason = result.Reason
+	}
+	if o.Reason == api.ReasonBuildInterrupted {
+		o.Phase = backend.PhaseInterrupted
 	}
 	// It names the step, its line and its exit code, where a step failed.
 	o.Message = result.Message
+}
+
+// runsSteps is true of a container in which steps of the user's run: one of
+// them can write its message, or stop it, so that it has no say in whether the
+// try counts.
+func runsSteps(p *corev1.Pod, container string) bool {
+	return container == api.ContainerBuild && len(p.Spec.InitContainers) > 0
 }
 
 func failedContainer(p *corev1.Pod) *corev1.ContainerStatus {

@@ -62,11 +62,12 @@ func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap
 	return maps
 }
 
+// input is not immutable, though it never changes: the kubelet keeps what it
+// read of an immutable ConfigMap for as long as it knows a pod that refers to
+// the name, and would show a new build the input of the one before.
 func input(r buildspec.Request, name, key, value string) *corev1.ConfigMap {
-	immutable := true
 	return &corev1.ConfigMap{
 		ObjectMeta: meta(r, name, api.RoleInput),
-		Immutable:  &immutable,
 		Data:       map[string]string{key: value},
 	}
 }

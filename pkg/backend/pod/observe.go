@@ -137,7 +137,14 @@ func trouble(p *corev1.Pod) string {
 
 // resultContainer is the only container whose result may name a digest: no
 // step of the user's runs in it.
-func resultContainer(p *corev1.Pod) string { return p.Spec.Containers[0].Name }
+func resultContainer(p *corev1.Pod) string {
+	for _, c := range p.Spec.InitContainers {
+		if c.Name == api.ContainerBuild {
+			return api.ContainerPush
+		}
+	}
+	return api.ContainerBuild
+}
 
 func observeResult(o *backend.Observation, p *corev1.Pod) {
 	for _, c := range p.Status.ContainerStatuses {
@@ -152,5 +159,22 @@ func observeResult(o *backend.Observation, p *corev1.Pod) {
 			return
 		}
 		o.Result = result
+		believeBase(o, p)
+	}
+}
+
+// believeBase takes the base's digest from the container that resolved it. What
+// runs after the user's steps knows it only from a volume that they could write.
+func believeBase(o *backend.Observation, p *corev1.Pod) {
+	if resultContainer(p) == api.ContainerBuild {
+		return
+	}
+	o.Result.BaseDigest = ""
+	for _, c := range p.Status.InitContainerStatuses {
+		if t := c.State.Terminated; t != nil && c.Name == api.ContainerPrepare {
+			// Of a message that is no result, the digest stays empty.
+			result, _ := buildspec.ParseResult(t.Message)
+			o.Result.BaseDigest = result.BaseDigest
+		}
 	}
 }

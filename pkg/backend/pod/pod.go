@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -43,9 +44,15 @@ func (b *Backend) Kind() string { return Kind }
 // Watch implements backend.Backend.
 func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 	err := kube.Listen(b.informers.Pods, func(before, after *corev1.Pod) {
+		if b.removing(cmp.Or(after, before)) {
+			return
+		}
 		was, is := observeOne(nil, before), observeOne(nil, after)
-		if was != nil && is != nil && !is.Phase.Active() {
-			was.Deleting, was.RunDeleting = is.Deleting, is.RunDeleting
+		if was != nil && is != nil {
+			was.Started = is.Started
+			if !is.Phase.Active() {
+				was.Deleting, was.RunDeleting = is.Deleting, is.RunDeleting
+			}
 		}
 		if !reflect.DeepEqual(was, is) {
 			notify(was, is)
@@ -59,6 +66,14 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 			notify(observeOne(before, nil), nil)
 		}
 	})
+}
+
+// removing is true for the pod of a build that is being removed: the root goes
+// last, and tells.
+func (b *Backend) removing(p *corev1.Pod) bool {
+	config := p.Annotations[api.AnnotationRenderedConfig]
+	root, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).Get(names.MachineConfigMap(config, 0))
+	return err == nil && root.DeletionTimestamp != nil
 }
 
 // List implements backend.Backend.
@@ -144,7 +159,16 @@ func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *co
 	if err != nil {
 		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
 	}
-	return have, mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta)
+	if err := mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil || reflect.DeepEqual(have.Data, want.Data) {
+		return have, err
+	}
+	// Somebody has edited it.
+	have.Data = want.Data
+	mended, err := client.Update(ctx, have, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("mending build input %q: %w", want.Name, err)
+	}
+	return mended, nil
 }
 
 func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) error {

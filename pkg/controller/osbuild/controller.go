@@ -114,7 +114,7 @@ func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 
 func (c *Controller) buildEvent(before, after *backend.Observation) {
 	pool := cmp.Or(after, before).Pool.Name
-	ended := before != nil && before.Phase.Active() && (after == nil || !after.Phase.Active())
+	ended := after == nil || before != nil && before.Phase.Active() && !after.Phase.Active()
 	switch {
 	case ended:
 		c.runner.Enqueue(pool)

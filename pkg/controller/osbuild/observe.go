@@ -2,7 +2,6 @@ package osbuild
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,10 +16,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
-	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 // view is one pool's world at one moment.
@@ -29,8 +26,8 @@ type view struct {
 	desired  osbuild.Desired
 	observed osbuild.Observed
 	now      time.Time
-	// secretsWrong: a user may mend a Secret, which is not watched.
-	secretsWrong bool
+	// accessWrong: a user may mend a Secret or the service CA, which are not watched.
+	accessWrong bool
 }
 
 func (v view) plan() osbuild.NextSteps { return osbuild.Plan(v.desired, v.observed, v.now) }
@@ -64,11 +61,11 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 		return nil, err
 	}
 	if live && in.OptedIn && len(in.Problems) == 0 {
-		_, problems, err := c.secrets(ctx, in.Settings)
+		_, problems, err := c.access(ctx, in.Settings)
 		if err != nil {
 			return nil, err
 		}
-		in.Problems, v.secretsWrong = problems, len(problems) > 0
+		in.Problems, v.accessWrong = problems, len(problems) > 0
 	}
 	v.desired = osbuild.Desire(in)
 	v.observed.Slots = c.slots(pool, in.Settings, all)
@@ -163,25 +160,6 @@ func renderDegraded(pool *mcfgv1.MachineConfigPool) *string {
 	return nil
 }
 
-// secrets reads the Secrets that the settings name and checks them.
-func (c *Controller) secrets(ctx context.Context, s buildconfig.Settings) (*dockerconfig.Config, buildconfig.Problems, error) {
-	var problems buildconfig.Problems
-	var configs []*dockerconfig.Config
-	for _, ref := range s.Secrets {
-		secret, err := c.Clients.Core.CoreV1().Secrets(c.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			secret, err = nil, nil
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading Secret %q: %w", ref.Name, err)
-		}
-		config, found := buildconfig.CheckSecret(ref, secret)
-		problems = append(problems, found...)
-		configs = append(configs, config)
-	}
-	return dockerconfig.Merge(configs...), problems, nil
-}
-
 // slots counts the builds of other pools, and the pools that have waited longer.
 func (c *Controller) slots(pool *mcfgv1.MachineConfigPool, s buildconfig.Settings, all []backend.Observation) osbuild.Slots {
 	slots := osbuild.Slots{Free: s.MaxConcurrentBuilds}
@@ -205,48 +183,4 @@ func (c *Controller) slots(pool *mcfgv1.MachineConfigPool, s buildconfig.Setting
 		}
 	}
 	return slots
-}
-
-// askRegistry puts the one question that the plan may depend on; the answer, when it
-// comes later, wakes the pool.
-func (c *Controller) askRegistry(ctx context.Context, v *view, s buildconfig.Settings) error {
-	image := osbuild.Question(v.desired, v.observed, v.now)
-	if image == "" {
-		return nil
-	}
-	credentials, problems, err := c.secrets(ctx, s)
-	if err != nil {
-		return err
-	}
-	if len(problems) > 0 {
-		v.secretsWrong = true
-		v.observed.Registry = &osbuild.Confirmation{Image: image, Err: errors.New(problems.String())}
-		return nil
-	}
-	q := registry.Question{Pullspec: image, Credentials: credentials}
-	if ca, err := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace).Get(ctx, api.ConfigMapServiceCA, metav1.GetOptions{}); err == nil {
-		q.CAs = [][]byte{[]byte(ca.Data[api.ServiceCAKey])}
-	} else if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("reading ConfigMap %q: %w", api.ConfigMapServiceCA, err)
-	}
-	answer, ok := c.checker.Confirm(v.pool.Name, q)
-	if !ok {
-		return nil
-	}
-	v.observed.Registry = confirmation(image, answer)
-	return nil
-}
-
-func confirmation(image string, answer registry.Answer) *osbuild.Confirmation {
-	c := &osbuild.Confirmation{Image: image}
-	var failure *registry.Error
-	switch {
-	case answer.Err == nil:
-		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
-	case errors.Is(answer.Err, registry.ErrNotFound):
-	default:
-		c.Err = answer.Err
-		c.Temporary = errors.As(answer.Err, &failure) && failure.Temporary()
-	}
-	return c
 }

@@ -55,12 +55,13 @@ func (o *ownWrites) latest(cached *mcfgv1.MachineConfigPool) *mcfgv1.MachineConf
 	return cached
 }
 
-// made is true for the version that the last write made.
+// made is true for the version that the last write made, and for those before
+// it that the cache has not shown yet.
 func (o *ownWrites) made(pool *mcfgv1.MachineConfigPool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w := o.pools[pool.Name]
-	return w != nil && w.version == pool.ResourceVersion
+	return w != nil && (w.version == pool.ResourceVersion || slices.Contains(w.before, pool.ResourceVersion))
 }
 
 func (o *ownWrites) forget(name string) {

@@ -2,6 +2,7 @@ package osbuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -14,6 +15,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
+
+var errConfigChanged = errors.New("its spec is not the one that was looked at")
 
 // writeRecord creates a record or replaces the one that is cached; a cache
 // that is behind makes it fail with a conflict.
@@ -70,14 +73,22 @@ func (c *Controller) deleteRecord(ctx context.Context, rendered string) error {
 	return nil
 }
 
-// payload reads a rendered config and packs it for a build.
-func (c *Controller) payload(ctx context.Context, rendered string) (buildspec.Payload, error) {
+// payload reads a rendered config and packs it for a build. A config that is
+// no longer the one which the build was decided for is a conflict.
+func (c *Controller) payload(ctx context.Context, rendered, specHash string) (buildspec.Payload, error) {
 	mc, err := c.configs.read(ctx, rendered)
 	if err != nil {
 		return buildspec.Payload{}, err
 	}
 	if mc == nil {
 		return buildspec.Payload{}, fmt.Errorf("MachineConfig %q was deleted meanwhile", rendered)
+	}
+	summary, err := osbuild.Summarize(mc)
+	if err != nil {
+		return buildspec.Payload{}, err
+	}
+	if summary.SpecHash != specHash {
+		return buildspec.Payload{}, apierrors.NewConflict(mcfgv1.Resource("machineconfigs"), rendered, errConfigChanged)
 	}
 	data, err := document(mc)
 	if err != nil {

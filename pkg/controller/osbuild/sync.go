@@ -20,7 +20,7 @@ import (
 // How soon to look again at what no watch tells of: a Secret that a user has
 // to mend, and a name that an object of somebody else's holds.
 const (
-	secretPoll  = 5 * time.Second
+	accessPoll  = 5 * time.Second
 	foreignPoll = 2 * time.Second
 )
 
@@ -45,6 +45,9 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	log.V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
 	done, err := c.apply(ctx, v, next.Actions)
 	if err != nil {
+		if _, starts := next.Actions[len(done)].(osbuild.StartBuild); !starts {
+			return 0, err
+		}
 		if next.RequeueAfter, err = c.refused(v, err); err != nil {
 			return 0, err
 		}
@@ -52,8 +55,8 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if err := c.writeStatus(ctx, v, done); err != nil {
 		return 0, err
 	}
-	if v.secretsWrong {
-		next.RequeueAfter = secretPoll
+	if v.accessWrong {
+		next.RequeueAfter = accessPoll
 	}
 	return next.RequeueAfter, nil
 }
@@ -75,7 +78,7 @@ func (c *Controller) apply(ctx context.Context, v *view, actions []osbuild.Actio
 		switch a := action.(type) {
 		case osbuild.StartBuild:
 			log.Info("Starting build", "build", a.Request.Object, "attempt", a.Request.Attempt, "changes", a.Request.Changes)
-			err = c.start(ctx, a)
+			err = c.start(ctx, a, v.desired.Fingerprint.MachineConfig)
 		case osbuild.DeleteRun:
 			log.Info("Deleting run", "build", a.Build.Object)
 			err = c.Backend.DeleteRun(ctx, a.Build)
@@ -99,8 +102,8 @@ func (c *Controller) apply(ctx context.Context, v *view, actions []osbuild.Actio
 	return actions, nil
 }
 
-func (c *Controller) start(ctx context.Context, a osbuild.StartBuild) error {
-	payload, err := c.payload(ctx, a.Request.RenderedConfig)
+func (c *Controller) start(ctx context.Context, a osbuild.StartBuild, specHash string) error {
+	payload, err := c.payload(ctx, a.Request.RenderedConfig, specHash)
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) 
 	return nil
 }
 
-// refused sorts the errors of actions: what only the user can change becomes
+// refused sorts the errors of a start: what only the user can change becomes
 // the pool's status, the rest is tried again.
 func (c *Controller) refused(v *view, err error) (time.Duration, error) {
 	var foreign *backend.ForeignObjectError

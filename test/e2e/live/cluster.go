@@ -26,15 +26,21 @@ type Cluster struct {
 
 	registry http.RoundTripper // trusts the registries
 	ca       string            // the certificate they are trusted by
+	locked   *os.File
 }
 
-// Connect finds the running cluster; ErrNoCluster when there is none.
+// Connect finds the running cluster; ErrNoCluster when there is none. Until the
+// process ends, other programs that connect wait.
 func Connect(ctx context.Context) (*Cluster, error) {
 	root, err := findRoot()
 	if err != nil {
 		return nil, err
 	}
 	env, err := loadEnv(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	locked, err := lock(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +59,7 @@ func Connect(ctx context.Context) (*Cluster, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	return &Cluster{
-		Env: env, Clients: clients, Root: root, ca: string(ca),
+		Env: env, Clients: clients, Root: root, ca: string(ca), locked: locked,
 		registry: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
 	}, nil
 }

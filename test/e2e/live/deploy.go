@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // deployment is the name of the product's Deployment, and the value of the
@@ -53,7 +54,8 @@ func (c *Cluster) Deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.kubectl(ctx, objects, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+	// Every object names its namespace, and not all have the same.
+	if _, err := c.kubectl(ctx, objects, "apply", "--namespace=", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return err
 	}
 	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
@@ -63,17 +65,26 @@ func (c *Cluster) Deploy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
 	}
-	return c.waitForOnePod(ctx)
+	return c.waitForLeader(ctx)
 }
 
-// waitForOnePod returns once the old pod has given the lease away.
-func (c *Cluster) waitForOnePod(ctx context.Context) error {
-	return Eventually(ctx, "the old controller pod is gone", func(ctx context.Context) error {
+// waitForLeader returns once the old pod is gone and the new one works: it is
+// ready as soon as it waits for the lease.
+func (c *Cluster) waitForLeader(ctx context.Context) error {
+	return Eventually(ctx, "the new controller pod holds the lease", func(ctx context.Context) error {
 		pods, err := c.ControllerPods(ctx)
-		if err == nil && len(pods) != 1 {
-			err = fmt.Errorf("%d pods", len(pods))
+		if err != nil {
+			return err
 		}
-		return err
+		lease, err := c.Clients.Core.CoordinationV1().Leases(Namespace).Get(ctx, deployment, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading the lease: %w", err)
+		}
+		holder := ptr.Deref(lease.Spec.HolderIdentity, "")
+		if len(pods) != 1 || !strings.HasPrefix(holder, pods[0].Name) {
+			return fmt.Errorf("%d pods, lease held by %q", len(pods), holder)
+		}
+		return nil
 	})
 }
 

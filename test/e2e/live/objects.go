@@ -213,18 +213,24 @@ func Untouched(pool *mcfgv1.MachineConfigPool) error {
 	return nil
 }
 
-// Events are the events about a pool as "reason message", oldest first.
-func (c *Cluster) Events(ctx context.Context, pool *mcfgv1.MachineConfigPool) ([]string, error) {
+// Event is one event about a pool, which may have happened several times.
+type Event struct {
+	Reason, Message string
+	Count           int32
+}
+
+// Events are the events about a pool, oldest first.
+func (c *Cluster) Events(ctx context.Context, pool *mcfgv1.MachineConfigPool) ([]Event, error) {
 	list, err := c.Clients.Core.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(pool.UID)).String(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing events of pool %q: %w", pool.Name, err)
 	}
-	slices.SortStableFunc(list.Items, func(a, b corev1.Event) int { return a.FirstTimestamp.Compare(b.FirstTimestamp.Time) })
-	events := make([]string, len(list.Items))
+	slices.SortStableFunc(list.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+	events := make([]Event, len(list.Items))
 	for i, e := range list.Items {
-		events[i] = e.Reason + " " + e.Message
+		events[i] = Event{Reason: e.Reason, Message: e.Message, Count: e.Count}
 	}
 	return events, nil
 }

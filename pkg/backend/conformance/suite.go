@@ -1,0 +1,182 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+// digest is what runs report in these tests.
+const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// Run tests a back-end; each test gets a new subject.
+func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
+	for name, test := range map[string]func(*bench){
+		"StartIsIdempotent":         startIsIdempotent,
+		"ListShowsWhatWasAskedFor":  listShowsWhatWasAskedFor,
+		"ForeignObject":             foreignObject,
+		"OtherInputs":               otherInputs,
+		"OtherAttempt":              otherAttempt,
+		"StartWhileTerminating":     startWhileTerminating,
+		"DeleteRunKeepsInputs":      deleteRunKeepsInputs,
+		"DeleteRunOfAnEarlierRun":   deleteRunOfAnEarlierRun,
+		"RemoveTwice":               removeTwice,
+		"RemoveWithoutRun":          removeWithoutRun,
+		"RemoveIsNotTheRunsDoing":   removeIsNotTheRunsDoing,
+		"WatchTellsEachChangeOnce":  watchTellsEachChangeOnce,
+		"ResultOfARunThatEndedWell": resultOfARun,
+	} {
+		t.Run(name, func(t *testing.T) { test(newBench(t, newSubject(t))) })
+	}
+}
+
+func startIsIdempotent(b *bench) {
+	first := b.start(b.request())
+	b.must(b.Backend.Start(b.t.Context(), b.request()))
+	if again := b.start(b.request()); again.UID != first.UID {
+		b.t.Errorf("the same start made run %s beside %s", again.UID, first.UID)
+	}
+}
+
+func listShowsWhatWasAskedFor(b *bench) {
+	r := b.request()
+	got := b.start(r)
+	want := backend.Observation{
+		Pool: r.Pool, RenderedConfig: r.RenderedConfig, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
+		Phase: backend.PhasePending, Object: got.Object, UID: got.UID, Created: got.Created,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("build:\n%s", diff)
+	}
+	if !strings.HasPrefix(got.Object, b.Backend.Kind()+"/") || got.UID == "" || got.Created.IsZero() {
+		b.t.Errorf("run %q of UID %q, made at %v", got.Object, got.UID, got.Created)
+	}
+	live, err := b.Backend.List(b.t.Context(), true)
+	b.must(err)
+	if diff := cmp.Diff([]backend.Observation{want}, live); diff != "" {
+		b.t.Errorf("build, read live:\n%s", diff)
+	}
+}
+
+func foreignObject(b *bench) {
+	b.must(b.Occupy(b.t.Context(), b.request()))
+	b.refuses("the name of the run is taken", b.request())
+	b.refuses("the name of the run is still taken", b.request())
+}
+
+func otherInputs(b *bench) {
+	first := b.start(b.request())
+	b.refuses("other inputs of the same config", b.request(func(r *buildspec.Request) { r.ID = "v1-other" }))
+	b.refuses("a pool of the same name", b.request(func(r *buildspec.Request) { r.Pool.UID += "-other" }))
+	b.one("the first run stays", func(o backend.Observation) bool { return o.UID == first.UID && o.ID == first.ID && !o.Deleting })
+}
+
+func otherAttempt(b *bench) {
+	b.start(b.request())
+	b.refuses("another try of the same inputs", b.request(func(r *buildspec.Request) { r.Attempt = 2 }))
+}
+
+func startWhileTerminating(b *bench) {
+	first := b.start(b.request())
+	b.must(b.Hold(b.t.Context(), first))
+	b.must(b.Backend.DeleteRun(b.t.Context(), first))
+	b.one("the run terminates", func(o backend.Observation) bool { return o.Deleting && o.RunDeleting && o.UID == first.UID })
+	b.refuses("the run terminates", b.request())
+	b.must(b.Backend.DeleteRun(b.t.Context(), first))
+	b.must(b.Release(b.t.Context(), first))
+	b.one("the run is gone", func(o backend.Observation) bool { return o.UID == "" })
+	if second := b.start(b.request()); second.UID == first.UID || second.Deleting {
+		b.t.Errorf("run %+v is the first one", second)
+	}
+}
+
+func deleteRunKeepsInputs(b *bench) {
+	first := b.start(b.request())
+	b.must(b.Backend.DeleteRun(b.t.Context(), first))
+	left := b.one("the run is gone, the inputs are not", func(o backend.Observation) bool { return o.UID == "" })
+	if left.Phase != backend.PhaseNone || left.ID != first.ID || left.Pool != first.Pool || left.Deleting {
+		b.t.Errorf("left: %+v", left)
+	}
+	b.must(b.Backend.DeleteRun(b.t.Context(), left))
+	second := b.start(b.request(func(r *buildspec.Request) { r.Attempt = 2 }))
+	if second.Attempt != 2 || second.UID == first.UID {
+		b.t.Errorf("second try: %+v", second)
+	}
+}
+
+func deleteRunOfAnEarlierRun(b *bench) {
+	first := b.start(b.request())
+	b.must(b.Backend.DeleteRun(b.t.Context(), first))
+	b.one("the run is gone", func(o backend.Observation) bool { return o.UID == "" })
+	second := b.start(b.request())
+	b.must(b.Backend.DeleteRun(b.t.Context(), first))
+	live, err := b.Backend.List(b.t.Context(), true)
+	b.must(err)
+	if len(live) != 1 || live[0].UID != second.UID || live[0].Deleting {
+		b.t.Errorf("deleting the first run took the second: %+v", live)
+	}
+}
+
+func removeTwice(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Backend.Remove(b.t.Context(), o))
+	b.must(b.Backend.Remove(b.t.Context(), o))
+	b.none()
+	b.must(b.Backend.Remove(b.t.Context(), o))
+	b.start(b.request(func(r *buildspec.Request) { r.ID = "v1-other" }))
+}
+
+func removeWithoutRun(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Backend.DeleteRun(b.t.Context(), o))
+	left := b.one("the run is gone", func(o backend.Observation) bool { return o.UID == "" })
+	b.must(b.Backend.Remove(b.t.Context(), left))
+	b.none()
+}
+
+// removeIsNotTheRunsDoing: a build that is removed is told apart from a run
+// that somebody deletes.
+func removeIsNotTheRunsDoing(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Hold(b.t.Context(), o))
+	b.must(b.Backend.Remove(b.t.Context(), o))
+	b.one("the build terminates", func(o backend.Observation) bool { return o.Deleting && !o.RunDeleting })
+	b.refuses("the build terminates", b.request())
+	b.must(b.Release(b.t.Context(), o))
+	b.none()
+}
+
+func watchTellsEachChangeOnce(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Backend.Start(b.t.Context(), b.request()))
+	b.must(b.Finish(b.t.Context(), o, digest))
+	ended := b.one("the run has ended", func(o backend.Observation) bool { return o.Phase == backend.PhaseSucceeded })
+	b.must(b.Backend.Remove(b.t.Context(), ended))
+	b.none()
+	b.eventually("all was told", func() error {
+		got := b.events()
+		// Whether the run's end is told apart from the last part's is the back-end's affair.
+		got = slices.DeleteFunc(got, func(e string) bool { return e == "Succeeded -> gone" })
+		want := []string{"gone -> Pending", "Pending -> Succeeded", "inputs -> gone"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			return fmt.Errorf("told:\n%s", diff)
+		}
+		return nil
+	})
+}
+
+func resultOfARun(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Finish(b.t.Context(), o, digest))
+	ended := b.one("the run has ended", func(o backend.Observation) bool { return o.Phase == backend.PhaseSucceeded })
+	if ended.Result.Digest != digest || ended.Finished.IsZero() || ended.UID == types.UID("") {
+		b.t.Errorf("ended: %+v", ended)
+	}
+}

@@ -1,0 +1,256 @@
+package pod
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
+
+const (
+	config = "rendered-worker-aa"
+	digest = "sha256:1111"
+	forged = "sha256:6666"
+)
+
+var at = metav1.NewTime(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+
+func request(change ...func(*buildspec.Request)) buildspec.Request {
+	r := buildspec.Request{
+		ID: "v1-0123", Attempt: 2, Pool: buildspec.Pool{Name: "worker", UID: "pool-1"}, RenderedConfig: config, Object: "pod/build-" + config,
+		MachineConfig: buildspec.Payload{Chunks: []string{"a", "b"}}, BuilderImage: "registry.example.com/builder:1", Dockerfile: "FROM x AS configs\n",
+		Timeout: time.Hour, RebuildToken: "again", Changes: []string{"one", "two"},
+		Scheduling: buildspec.Scheduling{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}}},
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func customContent(r *buildspec.Request) { r.CustomContent = true }
+
+// status makes the containers' statuses; an init container's name gives where it goes.
+type status struct {
+	phase           corev1.PodPhase
+	reason, message string
+	prepare, build  *corev1.ContainerState
+	push            *corev1.ContainerState
+	conditions      []corev1.PodCondition
+}
+
+func (s status) of(r buildspec.Request) *corev1.Pod {
+	p := run(r, root(r))
+	p.UID, p.CreationTimestamp = "run-1", at
+	p.Status = corev1.PodStatus{Phase: s.phase, Reason: s.reason, Message: s.message, Conditions: s.conditions}
+	add := func(list *[]corev1.ContainerStatus, name string, state *corev1.ContainerState) {
+		if state != nil {
+			*list = append(*list, corev1.ContainerStatus{Name: name, Image: r.BuilderImage, State: *state})
+		}
+	}
+	if r.CustomContent {
+		add(&p.Status.InitContainerStatuses, api.ContainerPrepare, s.prepare)
+		add(&p.Status.InitContainerStatuses, api.ContainerBuild, s.build)
+		add(&p.Status.ContainerStatuses, api.ContainerPush, s.push)
+	} else {
+		add(&p.Status.ContainerStatuses, api.ContainerBuild, s.build)
+	}
+	return p
+}
+
+func waits(reason, message string) *corev1.ContainerState {
+	return &corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+func works() *corev1.ContainerState {
+	return &corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+}
+
+func ended(code int32, reason, message string) *corev1.ContainerState {
+	return &corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, FinishedAt: at}}
+}
+
+func says(r buildspec.Result) string { return string(r.Encode()) }
+
+func disruption() []corev1.PodCondition {
+	return []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "TerminationByKubelet"}}
+}
+
+var (
+	wellDone  = says(buildspec.Result{Succeeded: true, Digest: digest})
+	forgedOne = says(buildspec.Result{Succeeded: true, Digest: forged})
+	stoppedIt = says(buildspec.Result{Reason: api.ReasonBuildInterrupted, Message: "stale"})
+	stepFails = says(buildspec.Result{Reason: api.ReasonBuildFailed, Message: "line 3 failed with exit code 42", Step: "RUN false", Line: 3, ExitCode: 42, Log: []string{"a", "b"}})
+)
+
+func TestObserve(t *testing.T) {
+	for name, row := range map[string]struct {
+		request buildspec.Request
+		status  status
+		phase   backend.Phase
+		reason  string
+		says    string // part of the message; empty for none at all
+		digest  string
+	}{
+		"just made":                    {request(), status{}, backend.PhasePending, "", "", ""},
+		"pending":                      {request(), status{phase: corev1.PodPending, build: waits("ContainerCreating", "")}, backend.PhasePending, "", "", ""},
+		"S14: transient":               {request(), status{phase: corev1.PodPending, build: waits("ErrImagePull", "503")}, backend.PhasePending, "", "", ""},
+		"S14: lasting":                 {request(), status{phase: corev1.PodPending, build: waits("ImagePullBackOff", "no such image")}, backend.PhasePending, "", "registry.example.com/builder:1: ImagePullBackOff: no such image", ""},
+		"no Secret to mount":           {request(), status{phase: corev1.PodPending, build: waits("CreateContainerConfigError", "secret gone")}, backend.PhasePending, "", "secret gone", ""},
+		"S14: of the first step":       {request(customContent), status{phase: corev1.PodPending, prepare: waits("ImagePullBackOff", "x"), build: waits("PodInitializing", "")}, backend.PhasePending, "", "container prepare", ""},
+		"no node":                      {request(), status{phase: corev1.PodPending, conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available"}}}, backend.PhasePending, "", "0/3 nodes", ""},
+		"preparing":                    {request(customContent), status{phase: corev1.PodPending, prepare: works(), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
+		"prepared":                     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
+		"running the user's steps":     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: works()}, backend.PhaseRunning, "", "", ""},
+		"steps done":                   {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: ended(0, "", forgedOne), push: waits("PodInitializing", "")}, backend.PhaseRunning, "", "", ""},
+		"pushing":                      {request(customContent), status{phase: corev1.PodRunning, prepare: ended(0, "", ""), build: ended(0, "", forgedOne), push: works()}, backend.PhaseRunning, "", "", ""},
+		"running":                      {request(), status{phase: corev1.PodRunning, build: works()}, backend.PhaseRunning, "", "", ""},
+		"succeeded":                    {request(), status{phase: corev1.PodSucceeded, build: ended(0, "", wellDone)}, backend.PhaseSucceeded, "", "", digest},
+		"succeeded in three steps":     {request(customContent), status{phase: corev1.PodSucceeded, build: ended(0, "", forgedOne), push: ended(0, "", wellDone)}, backend.PhaseSucceeded, "", "", digest},
+		"only the steps say so":        {request(customContent), status{phase: corev1.PodSucceeded, build: ended(0, "", forgedOne), push: ended(0, "", "")}, backend.PhaseSucceeded, "", "no result", ""},
+		"S13: says nothing":            {request(), status{phase: corev1.PodSucceeded, build: ended(0, "", "")}, backend.PhaseSucceeded, "", "no result", ""},
+		"S12: step fails":              {request(customContent), status{phase: corev1.PodFailed, prepare: ended(0, "", ""), build: ended(1, "Error", stepFails), push: waits("PodInitializing", "")}, backend.PhaseFailed, api.ReasonBuildFailed, "line 3 failed with exit code 42", ""},
+		"failed with a digest":         {request(customContent), status{phase: corev1.PodFailed, build: ended(1, "Error", forgedOne)}, backend.PhaseFailed, api.ReasonBuildFailed, "container image-build exited with 1", ""},
+		"says that it says nothing":    {request(customContent), status{phase: corev1.PodFailed, build: ended(1, "Error", "{}")}, backend.PhaseFailed, api.ReasonBuildFailed, "container image-build exited with 1", ""},
+		"another build's input":        {request(customContent), status{phase: corev1.PodFailed, prepare: ended(1, "Error", stoppedIt)}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "stale", ""},
+		"S12: a step stops the build":  {request(customContent), status{phase: corev1.PodFailed, prepare: ended(0, "", ""), build: ended(1, "Error", stoppedIt)}, backend.PhaseFailed, api.ReasonBuildFailed, "stale", ""},
+		"pull fails":                   {request(customContent), status{phase: corev1.PodFailed, prepare: ended(1, "Error", says(buildspec.Result{Reason: api.ReasonPullFailed, Message: "pulling x: 401"}))}, backend.PhaseFailed, api.ReasonPullFailed, "pulling x: 401", ""},
+		"push fails":                   {request(customContent), status{phase: corev1.PodFailed, build: ended(0, "", ""), push: ended(1, "Error", says(buildspec.Result{Reason: api.ReasonPushFailed, Message: "denied"}))}, backend.PhaseFailed, api.ReasonPushFailed, "denied", ""},
+		"panics":                       {request(), status{phase: corev1.PodFailed, build: ended(2, "Error", "panic: x\ngoroutine 1")}, backend.PhaseFailed, api.ReasonBuildFailed, "exited with 2 before it could say why", ""},
+		"killed":                       {request(), status{phase: corev1.PodFailed, build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonBuildFailed, "(killed)", ""},
+		"S24: out of memory":           {request(), status{phase: corev1.PodFailed, build: ended(137, "OOMKilled", "")}, backend.PhaseFailed, api.ReasonOutOfMemory, "limit 2Gi", ""},
+		"S24: out of memory, no limit": {request(func(r *buildspec.Request) { r.Scheduling.Resources = corev1.ResourceRequirements{} }), status{phase: corev1.PodFailed, build: ended(137, "OOMKilled", "")}, backend.PhaseFailed, api.ReasonOutOfMemory, "limit of the node", ""},
+		"S24: deadline":                {request(), status{phase: corev1.PodFailed, reason: "DeadlineExceeded", build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", ""},
+		"S24: disk limit":              {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonOutOfStorage, "containers 1Gi; raise", ""},
+		"S23: node out of disk":        {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node was low on resource", conditions: disruption(), build: ended(137, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "low on resource", ""},
+		"S23: rejected by node":        {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node had condition: [DiskPressure]"}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "DiskPressure", ""},
+		"S23: preempted":               {request(), status{phase: corev1.PodFailed, conditions: disruption(), build: ended(143, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "the cluster ended the pod", ""},
+		"S23: node shut down":          {request(), status{phase: corev1.PodFailed, reason: "Terminated", message: "node shutdown"}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "node shutdown", ""},
+		"S23: no room after all":       {request(), status{phase: corev1.PodFailed, reason: "OutOfcpu"}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "OutOfcpu", ""},
+		"failed, nobody says why":      {request(), status{phase: corev1.PodFailed, reason: "Odd"}, backend.PhaseFailed, api.ReasonBuildFailed, "Odd", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := row.status.of(row.request)
+			before := p.DeepCopy()
+			got := observe([]*corev1.ConfigMap{root(row.request)}, []*corev1.Pod{p})
+			if len(got) != 1 {
+				t.Fatalf("%d builds seen, want 1", len(got))
+			}
+			o := got[0]
+			if o.Phase != row.phase || o.Reason != row.reason {
+				t.Errorf("phase %s, reason %s; want %s, %s", o.Phase, o.Reason, row.phase, row.reason)
+			}
+			if !strings.Contains(o.Message, row.says) || (row.says == "") != (o.Message == "") {
+				t.Errorf("message %q, want %q in it", o.Message, row.says)
+			}
+			if o.Phase == backend.PhaseSucceeded && o.Result.Digest != row.digest {
+				t.Errorf("digest %q, want %q", o.Result.Digest, row.digest)
+			}
+			if diff := cmp.Diff(before, p); diff != "" {
+				t.Errorf("the cached pod was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestObserveWhatABuildIs(t *testing.T) {
+	r := request()
+	p := status{phase: corev1.PodRunning, build: works()}.of(r)
+	started := metav1.NewTime(at.Add(time.Second))
+	p.Status.StartTime = &started
+	want := backend.Observation{
+		Pool: r.Pool, RenderedConfig: config, ID: r.ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
+		Object: "pod/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Created: at.Time, Started: started.Time,
+	}
+	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{root(r)}, []*corev1.Pod{p})); diff != "" {
+		t.Errorf("build:\n%s", diff)
+	}
+	if diff := cmp.Diff([]backend.Observation{want}, observe(nil, []*corev1.Pod{p})); diff != "" {
+		t.Errorf("build without inputs:\n%s", diff)
+	}
+	inputs := observe([]*corev1.ConfigMap{root(r)}, nil)
+	if len(inputs) != 1 || inputs[0].Phase != backend.PhaseNone || inputs[0].UID != "" || inputs[0].ID != r.ID {
+		t.Errorf("build without a run: %+v", inputs)
+	}
+	other := root(request(func(r *buildspec.Request) { r.ID = "v1-other" }))
+	if mixed := observe([]*corev1.ConfigMap{other}, []*corev1.Pod{p}); mixed[0].ID != "" {
+		t.Errorf("parts of two builds are seen as %s", mixed[0].ID)
+	}
+}
+
+func TestObserveDeletion(t *testing.T) {
+	r := request()
+	for name, row := range map[string]struct{ root, run, deleting, runDeleting bool }{
+		"neither": {}, "the run alone": {false, true, true, true}, "the inputs": {true, false, true, false}, "both": {true, true, true, false},
+	} {
+		cm, p := root(r), status{phase: corev1.PodRunning}.of(r)
+		if row.root {
+			cm.DeletionTimestamp = &at
+		}
+		if row.run {
+			p.DeletionTimestamp = &at
+		}
+		o := observe([]*corev1.ConfigMap{cm}, []*corev1.Pod{p})[0]
+		if o.Deleting != row.deleting || o.RunDeleting != row.runDeleting {
+			t.Errorf("%s is deleted: Deleting %v, RunDeleting %v", name, o.Deleting, o.RunDeleting)
+		}
+	}
+}
+
+// TestObserveStrangers: objects that carry the label but are not of this
+// product do no harm.
+func TestObserveStrangers(t *testing.T) {
+	stranger := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{api.LabelBuildPod: ""}}, Status: corev1.PodStatus{Phase: corev1.PodFailed}}
+	if got := observe(nil, []*corev1.Pod{stranger}); len(got) != 1 || got[0].Pool.Name != "" {
+		t.Errorf("seen: %+v", got)
+	}
+	stranger.Status.Phase = corev1.PodSucceeded
+	observe(nil, []*corev1.Pod{stranger}) // it has no containers
+	if got := observe(nil, nil); len(got) != 0 {
+		t.Errorf("nothing is seen as %+v", got)
+	}
+}
+
+// TestObserveBaseDigest: of a build with steps of the user's, only the container
+// that ran before them is asked.
+func TestObserveBaseDigest(t *testing.T) {
+	const base = "sha256:2222"
+	prepared := ended(0, "", says(buildspec.Result{Succeeded: true, BaseDigest: base}))
+	lies := buildspec.Result{Succeeded: true, Digest: digest, BaseDigest: forged}
+	fails := buildspec.Result{Reason: api.ReasonBuildFailed, Message: "x", BaseDigest: forged}
+	for name, row := range map[string]struct {
+		request buildspec.Request
+		status  status
+		want    string
+	}{
+		"pushed":              {request(customContent), status{phase: corev1.PodSucceeded, prepare: prepared, push: ended(0, "", says(lies))}, base},
+		"prepare says none":   {request(customContent), status{phase: corev1.PodSucceeded, prepare: ended(0, "", ""), push: ended(0, "", says(lies))}, ""},
+		"a step fails":        {request(customContent), status{phase: corev1.PodFailed, prepare: prepared, build: ended(1, "Error", says(fails))}, base},
+		"no step of the user": {request(), status{phase: corev1.PodSucceeded, build: ended(0, "", says(buildspec.Result{Succeeded: true, Digest: digest, BaseDigest: base}))}, base},
+	} {
+		if got := observe(nil, []*corev1.Pod{row.status.of(row.request)})[0].Result.BaseDigest; got != row.want {
+			t.Errorf("%s: base digest %q, want %q", name, got, row.want)
+		}
+	}
+}
+
+// TestObserveInjectedContainer: what an admission webhook puts into the pod is
+// neither taken for the result nor in its way.
+func TestObserveInjectedContainer(t *testing.T) {
+	for name, r := range map[string]buildspec.Request{"one step": request(), "three steps": request(customContent)} {
+		p := status{phase: corev1.PodSucceeded, build: ended(0, "", wellDone), push: ended(0, "", wellDone)}.of(r)
+		p.Spec.Containers = append([]corev1.Container{{Name: "injected"}}, p.Spec.Containers...)
+		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "injected", State: *ended(0, "", forgedOne)})
+		if got := observe(nil, []*corev1.Pod{p})[0].Result.Digest; got != digest {
+			t.Errorf("%s: digest %q, want %q", name, got, digest)
+		}
+	}
+}

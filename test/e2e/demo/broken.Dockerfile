@@ -1,0 +1,2 @@
+FROM configs AS final
+RUN echo looking for the compiler && gcc --version
