@@ -8,7 +8,8 @@ import (
 )
 
 // ownWrites lets the loop read its own writes of pools before the cache has
-// them, and know their events when they come.
+// them, and know their events when they come, even before the answer of the
+// write that they tell of.
 type ownWrites struct {
 	mu    sync.Mutex
 	pools map[string]*ownWrite
@@ -21,23 +22,49 @@ type ownWrite struct {
 	pool *mcfgv1.MachineConfigPool
 	// before are the resourceVersions that it superseded since.
 	before []string
+	// writing is true from before a write until its answer; early are the
+	// versions whose events came in between.
+	writing bool
+	early   []string
 }
 
-// wrote takes note of a write that turned one version of a pool into the next;
-// the write was guarded, so that nothing lies between the two.
-func (o *ownWrites) wrote(before string, after *mcfgv1.MachineConfigPool) {
+// write does a guarded write, which turns one version of a pool into the next
+// with nothing in between. missed is true when an event that came meanwhile
+// tells of something else.
+func (o *ownWrites) write(pool *mcfgv1.MachineConfigPool, do func() (*mcfgv1.MachineConfigPool, error)) (after *mcfgv1.MachineConfigPool, missed bool, err error) {
+	w := o.begin(pool.Name)
+	after, err = do()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w.writing = false
+	if err == nil {
+		w.before = append(w.before, pool.ResourceVersion)
+		w.version, w.pool = after.ResourceVersion, after
+	}
+	missed = slices.ContainsFunc(w.early, func(version string) bool { return !w.knows(version) })
+	w.early = nil
+	return after, missed, err
+}
+
+func (o *ownWrites) begin(name string) *ownWrite {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.pools == nil {
 		o.pools = map[string]*ownWrite{}
 	}
-	w := o.pools[after.Name]
+	w := o.pools[name]
 	if w == nil {
 		w = &ownWrite{}
-		o.pools[after.Name] = w
+		o.pools[name] = w
 	}
-	w.before = append(w.before, before)
-	w.version, w.pool = after.ResourceVersion, after
+	w.writing = true
+	return w
+}
+
+// knows is true for the version that the last write made, and for those before
+// it that the cache has not shown yet.
+func (w *ownWrite) knows(version string) bool {
+	return w.version == version || slices.Contains(w.before, version)
 }
 
 // latest returns the newer of the cached pool and the one last written.
@@ -55,13 +82,21 @@ func (o *ownWrites) latest(cached *mcfgv1.MachineConfigPool) *mcfgv1.MachineConf
 	return cached
 }
 
-// made is true for the version that the last write made, and for those before
-// it that the cache has not shown yet.
+// made is true for a version that this loop wrote. For one that comes while a
+// write is under way it is true as well: that write answers for it.
 func (o *ownWrites) made(pool *mcfgv1.MachineConfigPool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w := o.pools[pool.Name]
-	return w != nil && (w.version == pool.ResourceVersion || slices.Contains(w.before, pool.ResourceVersion))
+	switch {
+	case w == nil:
+		return false
+	case w.writing:
+		w.early = append(w.early, pool.ResourceVersion)
+		return true
+	default:
+		return w.knows(pool.ResourceVersion)
+	}
 }
 
 func (o *ownWrites) forget(name string) {

@@ -114,15 +114,12 @@ func (c *Controller) start(ctx context.Context, a osbuild.StartBuild, specHash s
 }
 
 func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) error {
-	pool, err := kube.AnnotatePool(ctx, c.Clients.MachineConfig, v.pool, map[string]string{
-		api.AnnotationNewestImage: a.NewestImage,
-		api.AnnotationImageConfig: a.ImageConfig,
+	return c.write(v, func() (*mcfgv1.MachineConfigPool, error) {
+		return kube.AnnotatePool(ctx, c.Clients.MachineConfig, v.pool, map[string]string{
+			api.AnnotationNewestImage: a.NewestImage,
+			api.AnnotationImageConfig: a.ImageConfig,
+		})
 	})
-	if err != nil {
-		return err
-	}
-	c.wrote(v, pool)
-	return nil
 }
 
 // refused sorts the errors of a start: what only the user can change becomes
@@ -144,7 +141,9 @@ func (c *Controller) refused(v *view, err error) (time.Duration, error) {
 func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Action) error {
 	before, after := v.observed.Conditions, v.status()
 	if !reflect.DeepEqual(before, after) {
-		pool, err := kube.SetPoolConditions(ctx, c.Clients.MachineConfig, v.pool, after)
+		err := c.write(v, func() (*mcfgv1.MachineConfigPool, error) {
+			return kube.SetPoolConditions(ctx, c.Clients.MachineConfig, v.pool, after)
+		})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -153,7 +152,6 @@ func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Ac
 			c.tell(v, before, before, done)
 			return err
 		}
-		c.wrote(v, pool)
 		klog.FromContext(ctx).Info("Status written", "state", summary(after))
 	}
 	c.tell(v, before, after, done)
@@ -170,10 +168,17 @@ func (c *Controller) tell(v *view, before, after []mcfgv1.MachineConfigPoolCondi
 	}
 }
 
-// wrote takes over the pool as a write returned it.
-func (c *Controller) wrote(v *view, pool *mcfgv1.MachineConfigPool) {
-	c.own.wrote(v.pool.ResourceVersion, pool)
+// write takes over the pool as a write of it returns it.
+func (c *Controller) write(v *view, do func() (*mcfgv1.MachineConfigPool, error)) error {
+	pool, missed, err := c.own.write(v.pool, do)
+	if missed {
+		c.runner.Enqueue(v.pool.Name)
+	}
+	if err != nil {
+		return err
+	}
 	v.pool = pool
+	return nil
 }
 
 // summary names the build conditions that are True.
