@@ -19,6 +19,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -56,6 +57,9 @@ type Controller struct {
 	// starting serializes the starts of builds, so that the limit holds.
 	starting sync.Mutex
 	own      ownWrites
+	// recorded is the hash of the records that this loop wrote, by name;
+	// their events need no sync.
+	recorded sync.Map
 }
 
 // New wires the loop to its informers, which must not run yet.
@@ -128,9 +132,14 @@ func (c *Controller) buildEvent(before, after *backend.Observation) {
 }
 
 func (c *Controller) recordEvent(before, after *corev1.ConfigMap) {
-	if m := cmp.Or(after, before); m.Labels[api.LabelRole] == api.RoleRecord {
-		c.runner.Enqueue(m.Annotations[api.AnnotationPool])
+	m := cmp.Or(after, before)
+	if m.Labels[api.LabelRole] != api.RoleRecord {
+		return
 	}
+	if written, ok := c.recorded.Load(m.Name); ok && after != nil && written == names.Content([]byte(after.Data[api.KeyRecord])) {
+		return
+	}
+	c.runner.Enqueue(m.Annotations[api.AnnotationPool])
 }
 
 // settingEvent wakes the pools that a user's ConfigMap concerns: all, or those

@@ -25,6 +25,7 @@ type view struct {
 	pool     *mcfgv1.MachineConfigPool
 	desired  osbuild.Desired
 	observed osbuild.Observed
+	settings buildconfig.Settings
 	now      time.Time
 	// accessWrong: a user may mend a Secret or the service CA, which are not watched.
 	accessWrong bool
@@ -69,7 +70,8 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 	}
 	v.desired = osbuild.Desire(in)
 	v.observed.Slots = c.slots(pool, in.Settings, all)
-	return v, c.askRegistry(ctx, v, in.Settings)
+	v.settings = in.Settings
+	return v, c.askRegistry(ctx, v)
 }
 
 func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.MachineConfigPool, error) {

@@ -47,6 +47,7 @@ func (c *Controller) writeRecord(ctx context.Context, pool *mcfgv1.MachineConfig
 		},
 		Data: map[string]string{api.KeyRecord: string(data)},
 	}
+	c.recorded.Store(want.Name, names.Content(data))
 	client := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace)
 	have, err := c.Informers.BuildMapLister.ConfigMaps(c.Namespace).Get(want.Name)
 	if err == nil {
@@ -59,6 +60,7 @@ func (c *Controller) writeRecord(ctx context.Context, pool *mcfgv1.MachineConfig
 		}
 	}
 	if err != nil {
+		c.recorded.Delete(want.Name)
 		return fmt.Errorf("writing build record %q: %w", want.Name, err)
 	}
 	return nil
@@ -66,6 +68,7 @@ func (c *Controller) writeRecord(ctx context.Context, pool *mcfgv1.MachineConfig
 
 func (c *Controller) deleteRecord(ctx context.Context, rendered string) error {
 	name := names.Record(rendered)
+	c.recorded.Delete(name)
 	err := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace).Delete(ctx, name, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting build record %q: %w", name, err)

@@ -65,12 +65,13 @@ func (c *Controller) serviceCA(ctx context.Context) (*corev1.ConfigMap, error) {
 
 // askRegistry puts the one question that the plan may depend on; the answer,
 // when it comes later, wakes the pool.
-func (c *Controller) askRegistry(ctx context.Context, v *view, s buildconfig.Settings) error {
+func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 	image := osbuild.Question(v.desired, v.observed, v.now)
+	v.observed.Registry = nil
 	if image == "" {
 		return nil
 	}
-	a, problems, err := c.access(ctx, s)
+	a, problems, err := c.access(ctx, v.settings)
 	if err != nil {
 		return err
 	}

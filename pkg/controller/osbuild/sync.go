@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -44,6 +45,10 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	}
 	log.V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
 	done, err := c.apply(ctx, v, next.Actions)
+	if err == nil && v.takeRecord(done) {
+		// What follows from a record needs no event of it to be seen.
+		return c.goOn(ctx, v, done)
+	}
 	if err != nil {
 		if _, starts := next.Actions[len(done)].(osbuild.StartBuild); !starts {
 			return 0, err
@@ -59,6 +64,35 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 		next.RequeueAfter = accessPoll
 	}
 	return next.RequeueAfter, nil
+}
+
+// goOn does the rest of a round whose first part wrote a record.
+func (c *Controller) goOn(ctx context.Context, v *view, done []osbuild.Action) (time.Duration, error) {
+	if err := c.askRegistry(ctx, v); err != nil {
+		return 0, err
+	}
+	next := v.plan()
+	more, err := c.apply(ctx, v, next.Actions)
+	if err != nil {
+		return 0, err
+	}
+	return next.RequeueAfter, c.writeStatus(ctx, v, append(done, more...))
+}
+
+// takeRecord makes a record that was written part of the view; false when none was.
+func (v *view) takeRecord(done []osbuild.Action) bool {
+	for _, a := range done {
+		w, ok := a.(osbuild.WriteRecord)
+		if !ok {
+			continue
+		}
+		v.observed.Records = slices.DeleteFunc(v.observed.Records, func(r osbuild.Record) bool {
+			return r.RenderedConfig == w.Record.RenderedConfig
+		})
+		v.observed.Records = append(v.observed.Records, w.Record)
+		return true
+	}
+	return false
 }
 
 // forget drops what was remembered of a pool that is gone.

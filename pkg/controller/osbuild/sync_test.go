@@ -154,7 +154,7 @@ func TestSync(t *testing.T) {
 		"deleted before the status":   {[]func(*fixture){induce(tellIt, apierrors.NewNotFound(mcfgv1.Resource("machineconfigpools"), "worker")), withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{startIt, tellIt}, again: true}},
 		"opted out meanwhile":         {[]func(*fixture){func(f *fixture) { f.live = newPool("worker"); f.live.Labels = nil }, withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{"delete configmaps digest-" + config}, again: true}},
 		"running":                     {[]func(*fixture){with(run(d, backend.PhaseRunning))}, wanted{writes: []string{tellIt}, verdict: "Building/BuildRunning", events: "BuildBuilding"}},
-		"succeeded":                   {[]func(*fixture){with(run(d, backend.PhaseSucceeded))}, wanted{writes: []string{recordIt}, verdict: isRunning, again: true}},
+		"succeeded":                   {[]func(*fixture){with(run(d, backend.PhaseSucceeded))}, wanted{writes: []string{recordIt, annotate, removeIt, tellIt}, verdict: "BuildSuccess/BuildSucceeded", events: "BuildCompleted"}},
 		"S15: conflict at the record": {[]func(*fixture){with(run(d, backend.PhaseSucceeded)), induce(recordIt, errConflict)}, wanted{writes: []string{recordIt}, verdict: isRunning, err: apierrors.IsConflict, again: true}},
 		"S30: the registry is out": {
 			[]func(*fixture){with(run(d, backend.PhaseSucceeded)), func(f *fixture) {
