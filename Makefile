@@ -16,6 +16,9 @@ ARGS ?=
 # Modules with Go code of our own; test/ignition only pins what a test builds.
 MODULES := ./ $(foreach module,$(dir $(wildcard test/*/go.mod)),$(if $(wildcard $(module)*.go $(module)*/*.go),$(module)))
 
+# Where a module keeps packages with golden files.
+GOLDEN_DIRS := cmd pkg internal
+
 LDFLAGS := -s -w -X github.com/machine-os-builder/machine-os-builder/pkg/version.Version=$(VERSION)
 
 TOOLS := $(CURDIR)/bin/tools
@@ -91,7 +94,10 @@ generate: ## Write the CRDs from the vendored API types
 
 .PHONY: update-golden
 update-golden: ## Rewrite the golden files of the tests; read the diff
-	$(GO) test $$(grep -rlF 'flag.Bool("update"' --include='*_test.go' cmd pkg test | xargs -r -n1 dirname | sort -u | sed 's|^|./|') -update
+	for module in $(MODULES); do \
+	  (cd $$module; packages=$$({ grep -rlsF 'flag.Bool("update"' --include='*_test.go' $(GOLDEN_DIRS) || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+	  [ -z "$$packages" ] || $(GO) test $$packages -update); \
+	done
 
 .PHONY: verify
 verify: ## Check generated files, vendor, format, lint, imports, file sizes, manifests, clean tree

@@ -38,8 +38,9 @@ func layerTar(t testing.TB, nodes ...testNode) []byte {
 		} else if strings.HasSuffix(n.spec, "/") {
 			header.Typeflag = tar.TypeDir
 		}
+		header.PAXRecords = map[string]string{}
 		for key, value := range n.xattrs {
-			header.PAXRecords = map[string]string{xattrRecord + key: value}
+			header.PAXRecords[xattrRecord+key] = value
 		}
 		if err := archive.WriteHeader(&header); err != nil {
 			t.Fatal(err)

@@ -105,6 +105,10 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 	if before != nil && waitsForSlot(before) && !waitsForSlot(after) {
 		c.enqueueWhere(waitsForSlot)
 	}
+	if waitsForSlot(after) && (before == nil || !waitsForSlot(before)) {
+		// It joined by what it saw then; whoever is first by what is known now may start.
+		c.enqueueFirst()
+	}
 	if !c.own.made(after) {
 		c.runner.Enqueue(after.Name)
 	}
@@ -162,15 +166,45 @@ func text(cm *corev1.ConfigMap, key string) string {
 	return string(cm.BinaryData[key])
 }
 
+// enqueueFirst enqueues the pool that has waited longest for a slot.
+func (c *Controller) enqueueFirst() {
+	var first *mcfgv1.MachineConfigPool
+	c.each(func(p *mcfgv1.MachineConfigPool) {
+		if waitsForSlot(p) && (first == nil || waitsLonger(p, first)) {
+			first = p
+		}
+	})
+	if first != nil {
+		c.runner.Enqueue(first.Name)
+	}
+}
+
+// waitsLonger orders two pools that wait for a slot; conditions have whole
+// seconds, so that names decide between neighbours.
+func waitsLonger(a, b *mcfgv1.MachineConfigPool) bool {
+	sinceA, _ := waitingSince(a)
+	sinceB, _ := waitingSince(b)
+	return sinceA.Before(sinceB) || (sinceA.Equal(sinceB) && a.Name < b.Name)
+}
+
 // enqueueWhere enqueues the opted-in pools that a condition holds for.
 func (c *Controller) enqueueWhere(holds func(*mcfgv1.MachineConfigPool) bool) {
+	c.each(func(p *mcfgv1.MachineConfigPool) {
+		if holds(p) {
+			c.runner.Enqueue(p.Name)
+		}
+	})
+}
+
+// each calls f for every opted-in pool.
+func (c *Controller) each(f func(*mcfgv1.MachineConfigPool)) {
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
 	if err != nil {
 		return // a lister's List has no error to give
 	}
 	for _, p := range pools {
-		if _, optedIn := p.Labels[api.LabelLayeringEnabled]; optedIn && holds(p) {
-			c.runner.Enqueue(p.Name)
+		if _, optedIn := p.Labels[api.LabelLayeringEnabled]; optedIn {
+			f(p)
 		}
 	}
 }

@@ -174,13 +174,12 @@ func (c *Controller) slots(pool *mcfgv1.MachineConfigPool, s buildconfig.Setting
 	if err != nil {
 		return slots // a lister's List has no error to give
 	}
-	since, waits := waitingSince(pool)
+	waits := waitsForSlot(pool)
 	for _, other := range pools {
 		if other.Name == pool.Name {
 			continue
 		}
-		theirs, ok := waitingSince(other)
-		if ok && (!waits || theirs.Before(since) || (theirs.Equal(since) && other.Name < pool.Name)) {
+		if waitsForSlot(other) && (!waits || waitsLonger(other, pool)) {
 			slots.Ahead++
 		}
 	}
