@@ -210,6 +210,28 @@ func (r *rig) settle(pool string) (time.Duration, error) {
 	return after, err
 }
 
+// caughtUp waits until the cache shows the records as they were written. On a
+// real API server no object of a build is seen to go before its record is seen.
+func (r *rig) caughtUp() {
+	r.t.Helper()
+	err := wait.PollUntilContextTimeout(r.t.Context(), time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		records, err := r.Clients.Core.CoreV1().ConfigMaps(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: api.LabelRole + "=" + api.RoleRecord})
+		if err != nil {
+			return false, err
+		}
+		for _, record := range records.Items {
+			cached, err := r.Informers.BuildMapLister.ConfigMaps(r.Namespace).Get(record.Name)
+			if err != nil || cached.Data[api.KeyRecord] != record.Data[api.KeyRecord] {
+				return false, nil //nolint:nilerr // not there yet
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		r.t.Fatalf("the cache does not show the records: %v", err)
+	}
+}
+
 // answered waits until the registry's answer is there, or the caches show that
 // none is needed any more.
 func (r *rig) answered(v *view) {

@@ -218,6 +218,7 @@ func TestSync(t *testing.T) {
 			if row.want.again {
 				return
 			}
+			r.caughtUp()
 			if _, err := r.settle("worker"); err != nil {
 				t.Errorf("second sync: %v", err)
 			}
