@@ -73,4 +73,6 @@ const (
 	EventRebuildRequested = "RebuildRequested"
 	EventUnknownKey       = "UnknownKey"
 	EventNotInImage       = "NotInImage"
+	// EventDeletionForbidden: the registry does not let old images be deleted.
+	EventDeletionForbidden = "ImageDeletionForbidden"
 )

@@ -50,6 +50,8 @@ const (
 	KeyDockerfile    = "Dockerfile"
 	// KeyRecord holds the build record as JSON, in the record's ConfigMap.
 	KeyRecord = "record.json"
+	// KeyLog holds the end of what the last run printed, in the same ConfigMap.
+	KeyLog = "log"
 )
 
 // Names of the containers of a build pod.

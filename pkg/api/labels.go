@@ -55,6 +55,14 @@ const (
 	AnnotationRebuild = ownPrefix + "rebuild"
 )
 
+// Annotations of a node, written by the agent that updates it.
+const (
+	// AnnotationCurrentImage is the image that the node runs.
+	AnnotationCurrentImage = prefix + "currentImage"
+	// AnnotationDesiredImage is the image that the node is to run.
+	AnnotationDesiredImage = prefix + "desiredImage"
+)
+
 // Labels of the pushed image.
 const (
 	ImageLabelMachineConfig     = "machineconfig"

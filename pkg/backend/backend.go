@@ -19,18 +19,32 @@ type Backend interface {
 	// go is news only while its run is active; that it is gone is. Called once,
 	// before the informers run.
 	Watch(notify func(before, after *Observation)) error
-	// Start makes the objects of a build and its run. An object of the same
-	// name that was made for the same Request.ID is taken as it is; one made
-	// for another is an error for which errors.As finds a *ForeignObjectError.
-	Start(ctx context.Context, r buildspec.Request) error
-	// List returns every build that exists in any part, of all pools; live
-	// asks the API server about runs instead of the cache.
-	List(ctx context.Context, live bool) ([]Observation, error)
+	// Start makes the objects of a build and its run, and returns the run's UID.
+	// An object of the same name that was made for the same Request.ID is taken
+	// as it is; one made for another is an error for which errors.As finds a
+	// *ForeignObjectError.
+	Start(ctx context.Context, r buildspec.Request) (types.UID, error)
+	// List returns every build of a pool that exists in any part; live asks the
+	// API server about runs instead of the cache.
+	List(ctx context.Context, pool string, live bool) ([]Observation, error)
+	// Active returns the pools with an active run, once for each, as the cache
+	// shows them.
+	Active() []string
+	// Log returns the end of what a run printed, oldest line first: at least
+	// LogLines lines when there are as many. It is empty when nothing was
+	// printed or nothing is kept.
+	Log(ctx context.Context, o Observation) ([]string, error)
 	// DeleteRun removes a build's run and leaves its inputs, for a further try.
 	DeleteRun(ctx context.Context, o Observation) error
+	// Abandon removes the object of a run that was asked to go and does not,
+	// although nobody confirms that it has stopped.
+	Abandon(ctx context.Context, o Observation) error
 	// Remove removes all of a build.
 	Remove(ctx context.Context, o Observation) error
 }
+
+// LogLines is how many lines of a run's output Log returns at least.
+const LogLines = 200
 
 // Phase is how far a run has come.
 type Phase string
@@ -77,6 +91,8 @@ type Observation struct {
 	// RunDeleting is true when the run was asked to go and its inputs were not:
 	// DeleteRun does that, and so does anybody who deletes or evicts the run.
 	RunDeleting bool
+	// GoneBy is when a run that was asked to go should be gone; zero otherwise.
+	GoneBy time.Time
 	// Result is what a run that ended reports of itself; its digest is to be
 	// confirmed.
 	Result buildspec.Result

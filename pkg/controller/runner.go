@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 )
 
 // Backoff of a key whose sync failed.
@@ -29,13 +30,14 @@ type Runner struct {
 	queue workqueue.TypedRateLimitingInterface[string]
 }
 
-// NewRunner makes a loop; the name is that of its queue in logs and metrics.
-func NewRunner(name string, sync Sync) *Runner {
+// NewRunner makes a loop whose delays pass by a clock; the name is that of its
+// queue in logs and metrics.
+func NewRunner(name string, clock clock.WithTicker, sync Sync) *Runner {
 	return &Runner{
 		name: name, sync: sync,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstBackoff, mostBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Name: name}),
+			workqueue.TypedRateLimitingQueueConfig[string]{Name: name, Clock: clock}),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
 )
 
 // patience bounds the wait for what must happen.
@@ -37,7 +38,7 @@ func TestRunnerTriesAgain(t *testing.T) {
 		{0, nil},
 	}
 	n := 0
-	r := NewRunner("again", func(_ context.Context, key string) (time.Duration, error) {
+	r := NewRunner("again", clock.RealClock{}, func(_ context.Context, key string) (time.Duration, error) {
 		o := outcomes[n]
 		n++
 		syncs <- key
@@ -59,7 +60,7 @@ func TestRunnerTriesAgain(t *testing.T) {
 // TestRunnerWaitsForSyncs: Run ends only after the syncs that are under way.
 func TestRunnerWaitsForSyncs(t *testing.T) {
 	begun, finish := make(chan string), make(chan struct{})
-	r := NewRunner("waits", func(_ context.Context, key string) (time.Duration, error) {
+	r := NewRunner("waits", clock.RealClock{}, func(_ context.Context, key string) (time.Duration, error) {
 		begun <- key
 		<-finish
 		return 0, nil
@@ -82,7 +83,7 @@ func TestRunnerWaitsForSyncs(t *testing.T) {
 // TestRunnerKeepsAKeyToOneWorker: the same key is never synced twice at once.
 func TestRunnerKeepsAKeyToOneWorker(t *testing.T) {
 	begun, finish := make(chan string), make(chan struct{})
-	r := NewRunner("once", func(_ context.Context, key string) (time.Duration, error) {
+	r := NewRunner("once", clock.RealClock{}, func(_ context.Context, key string) (time.Duration, error) {
 		begun <- key
 		<-finish
 		return 0, nil

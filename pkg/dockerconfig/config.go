@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -170,4 +171,21 @@ func (c *Config) MarshalAuthFile() ([]byte, error) {
 		auths[key] = out
 	}
 	return json.Marshal(map[string]any{"auths": auths})
+}
+
+// Secrets returns every text that must not be shown: passwords, tokens, and the
+// encoded form in which they stand in auth files and HTTP headers.
+func (c *Config) Secrets() []string {
+	if c == nil {
+		return nil
+	}
+	var secrets []string
+	for _, key := range c.Keys() {
+		credential := c.entries[key].credential
+		secrets = append(secrets, credential.Password, credential.IdentityToken, credential.RegistryToken)
+		if credential.Password != "" {
+			secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(credential.Username+":"+credential.Password)))
+		}
+	}
+	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
 }

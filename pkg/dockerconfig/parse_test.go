@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -196,6 +197,9 @@ func TestNothingPrintsACredential(t *testing.T) {
 	}
 }
 
+// plainKey is what registries are really named by.
+var plainKey = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$`)
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"auths":{"quay.io/a":{"auth":"dTpw"}}}`))
 	f.Add([]byte(`{"https://index.docker.io/v1/":{"username":"u","password":"p"}}`))
@@ -209,13 +213,22 @@ func FuzzParse(f *testing.F) {
 				}
 				continue
 			}
-			if _, err := config.MarshalAuthFile(); err != nil {
+			file, err := config.MarshalAuthFile()
+			if err != nil {
 				t.Fatalf("marshalling what was parsed: %v", err)
+			}
+			again, err := dockerconfig.ParseDockerConfigJSON(file)
+			if err != nil {
+				t.Fatalf("the file that was made of %q cannot be read: %v", content, err)
 			}
 			for _, key := range config.Keys() {
 				host, path, _ := strings.Cut(key, "/")
-				if _, found := config.Lookup(host, path); !found && path == strings.Trim(path, "/") {
+				credential, found := config.Lookup(host, path)
+				if !found && path == strings.Trim(path, "/") {
 					t.Fatalf("key %q is not found again", key)
+				}
+				if kept, _ := again.Lookup(host, path); plainKey.MatchString(key) && kept != credential {
+					t.Fatalf("key %q has another credential in the file", key)
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfginformers "github.com/openshift/client-go/machineconfiguration/informers/externalversions"
@@ -70,6 +71,10 @@ func NewInformers(c Clients, namespace string) (*Informers, error) {
 	in.Pods, in.PodLister = builds.Core().V1().Pods().Informer(), builds.Core().V1().Pods().Lister()
 	in.BuildMaps, in.BuildMapLister = builds.Core().V1().ConfigMaps().Informer(), builds.Core().V1().ConfigMaps().Lister()
 	in.start = append(in.start, builds.Start)
+	indexers := cache.Indexers{byPool: poolOf}
+	if err := errors.Join(in.Pods.AddIndexers(indexers), in.BuildMaps.AddIndexers(indexers)); err != nil {
+		return nil, fmt.Errorf("indexing build objects: %w", err)
+	}
 
 	for _, name := range settingNames {
 		factory := informers.NewSharedInformerFactoryWithOptions(c.Core, 0, informers.WithNamespace(namespace), informers.WithTransform(slim),
@@ -108,6 +113,39 @@ func (in *Informers) Setting(name string) *corev1.ConfigMap {
 	return cm
 }
 
+// byPool indexes build objects by the pool that they were made for.
+const byPool = "pool"
+
+func poolOf(obj any) ([]string, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("indexing build objects: %w", err)
+	}
+	return []string{m.GetAnnotations()[api.AnnotationPool]}, nil
+}
+
+// PodsOf returns the cached build pods of a pool.
+func (in *Informers) PodsOf(pool string) []*corev1.Pod { return of[*corev1.Pod](in.Pods, pool) }
+
+// BuildMapsOf returns the cached inputs and records of a pool.
+func (in *Informers) BuildMapsOf(pool string) []*corev1.ConfigMap {
+	return of[*corev1.ConfigMap](in.BuildMaps, pool)
+}
+
+func of[T any](informer cache.SharedIndexInformer, pool string) []T {
+	objects, err := informer.GetIndexer().ByIndex(byPool, pool)
+	if err != nil {
+		return nil // the index exists
+	}
+	out := make([]T, 0, len(objects))
+	for _, obj := range objects {
+		if o, ok := obj.(T); ok {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // slim drops from a cached object what nobody reads.
 func slim(obj any) (any, error) {
 	m, err := meta.Accessor(obj)
@@ -118,10 +156,19 @@ func slim(obj any) (any, error) {
 	// What kubectl apply keeps there is the whole object once more.
 	delete(m.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
 	switch o := obj.(type) {
+	case *mcfgv1.MachineConfigPool:
+		// The sources of the config are many, and stand there twice.
+		o.Spec = mcfgv1.MachineConfigPoolSpec{Configuration: mcfgv1.MachineConfigPoolStatusConfiguration{
+			ObjectReference: corev1.ObjectReference{Name: o.Spec.Configuration.Name},
+		}}
+		o.Status = mcfgv1.MachineConfigPoolStatus{Conditions: o.Status.Conditions}
+	case *metav1.PartialObjectMetadata:
+		o.ObjectMeta = metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Generation: o.Generation}
 	case *corev1.ConfigMap:
 		if o.Labels[api.LabelRole] == api.RoleInput {
 			o.Data, o.BinaryData = nil, nil
 		}
+		delete(o.Data, api.KeyLog)
 	case *corev1.Pod:
 		o.Spec.Volumes = nil
 		for i := range o.Spec.Containers {

@@ -46,5 +46,6 @@ func patchPool(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1.Machine
 	if err != nil {
 		return nil, fmt.Errorf("patching pool %q: %w", pool.Name, err)
 	}
+	updated.SetManagedFields(nil)
 	return updated, nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -17,6 +18,10 @@ func TestSlim(t *testing.T) {
 	labelled := func(role string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Labels: map[string]string{api.LabelRole: role}}
 	}
+	configuration := mcfgv1.MachineConfigPoolStatusConfiguration{
+		ObjectReference: corev1.ObjectReference{Name: "rendered-p-a", Kind: "MachineConfig"}, Source: make([]corev1.ObjectReference, 2),
+	}
+	conditions := []mcfgv1.MachineConfigPoolCondition{{Type: mcfgv1.MachineConfigPoolUpdated}}
 	tombstone := cache.DeletedFinalStateUnknown{Key: "x"}
 	for name, row := range map[string]struct{ have, want any }{
 		"managed fields go": {
@@ -47,6 +52,29 @@ func TestSlim(t *testing.T) {
 				},
 				Status: corev1.PodStatus{Phase: corev1.PodRunning},
 			},
+		},
+		"of pools, what decides stays": {
+			&mcfgv1.MachineConfigPool{
+				ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}},
+				Spec: mcfgv1.MachineConfigPoolSpec{
+					NodeSelector: &metav1.LabelSelector{}, Configuration: configuration, Paused: true,
+				},
+				Status: mcfgv1.MachineConfigPoolStatus{MachineCount: 3, Configuration: configuration, Conditions: conditions},
+			},
+			&mcfgv1.MachineConfigPool{
+				ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}},
+				Spec: mcfgv1.MachineConfigPoolSpec{Configuration: mcfgv1.MachineConfigPoolStatusConfiguration{
+					ObjectReference: corev1.ObjectReference{Name: "rendered-p-a"},
+				}},
+				Status: mcfgv1.MachineConfigPoolStatus{Conditions: conditions},
+			},
+		},
+		"of configs, what identifies stays": {
+			&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+				Name: "c", UID: "u", ResourceVersion: "5", Generation: 2,
+				Annotations: map[string]string{"a": "b"}, OwnerReferences: []metav1.OwnerReference{{Name: "p"}},
+			}},
+			&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "c", UID: "u", ResourceVersion: "5", Generation: 2}},
 		},
 		"a tombstone is kept": {tombstone, tombstone},
 	} {

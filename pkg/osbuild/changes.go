@@ -13,6 +13,9 @@ func changes(d Desired, o Observed) []string {
 	if last == nil {
 		return []string{"first build of the pool"}
 	}
+	if last.InputsHash == "" {
+		return []string{"the record of the last build cannot be read"}
+	}
 	var out []string
 	was, is := last.Inputs, d.Fingerprint
 	named := func(what, from, to string) {

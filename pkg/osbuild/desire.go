@@ -50,18 +50,20 @@ type Desired struct {
 	// Request is the image to have; set unless one of the above is. Its
 	// MachineConfig payload is left to whoever starts it.
 	Request *buildspec.Request
+	// Config is the summary of the rendered config, when there is a Request.
+	Config RenderedConfig
 	// Fingerprint is what the request's ID was computed from.
 	Fingerprint names.Inputs
-	// Limits that the plan obeys.
+	// MaxRetries is the limit that the plan obeys.
 	MaxRetries int
-	MaxRecords int
 	// Warnings are for the administrator and stop nothing.
 	Warnings []Warning
 }
 
 // Warning is an event reason of pkg/api and a text.
 type Warning struct {
-	Reason, Text string
+	Reason string `json:"reason"`
+	Text   string `json:"text"`
 }
 
 // Obstacle is a condition reason and a message.
@@ -72,7 +74,7 @@ type Obstacle struct {
 
 // Desire computes what the pool should have.
 func Desire(in Inputs) Desired {
-	d := Desired{Pool: in.Pool, TargetConfig: in.TargetConfig, MaxRetries: in.Settings.MaxBuildRetries, MaxRecords: in.Settings.ImagesToKeep}
+	d := Desired{Pool: in.Pool, TargetConfig: in.TargetConfig, MaxRetries: in.Settings.MaxBuildRetries}
 	if len(in.Settings.UnknownKeys) > 0 {
 		d.Warnings = append(d.Warnings, Warning{api.EventUnknownKey, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
 			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", "))})
@@ -94,7 +96,7 @@ func Desire(in Inputs) Desired {
 	}
 	d.Request, d.Blocked = request(in, custom)
 	if d.Request != nil {
-		d.Fingerprint = fingerprint(in, d.Request)
+		d.Config, d.Fingerprint = *in.Config, fingerprint(in, d.Request)
 		d.Request.ID = names.InputsHash(d.Fingerprint)
 		d.Request.ImageLabels[api.ImageLabelInputsHash] = d.Request.ID
 	}

@@ -25,6 +25,8 @@
 //
 // Before Starting, inputs that no record tells of are looked for in the
 // registry (Asking); an image with their hash is recorded as it is (Reusing).
+// An image that its record marks for deletion is not used until the mark is
+// gone, which package retention sees to (Reclaiming).
 //
 // From every state: new inputs (another rendered config, Dockerfile, base
 // image, repository or rebuild token) make every existing build stale; it is

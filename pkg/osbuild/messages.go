@@ -10,6 +10,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // logLinesInMessage is how much of a failed run's output a condition carries.
@@ -52,6 +53,17 @@ func startsVerdict(d Desired, object string, attempt int, changes []string, trou
 	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, message}
 }
 
+// unansweredVerdict leaves a pool its place in the queue.
+func unansweredVerdict(o Observed, now time.Time) verdict {
+	message := fmt.Sprintf("the registry does not say whether it has %s: %v", o.Registry.Image, o.Registry.Err)
+	if _, waits := PlaceOf(o.Conditions); waits {
+		v := waitVerdict(o, now)
+		v.message += warningSeparator + message
+		return v
+	}
+	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRegistry, message}
+}
+
 func retryingVerdict(d Desired, s state) verdict {
 	r := s.record
 	if r.Reason == api.ReasonBuildInterrupted {
@@ -81,9 +93,9 @@ func finalMessage(s state) string {
 		message += "\nwhat to do: " + remedy
 	}
 	if s.current != nil && !s.current.Phase.Active() && s.current.Phase != backend.PhaseNone {
-		message += "\nthe whole log: oc logs " + s.current.Object
+		return message + "\nthe whole log: oc logs " + s.current.Object
 	}
-	return message
+	return message + fmt.Sprintf("\nthe end of the log: key %s of ConfigMap/%s", api.KeyLog, names.Record(s.record.RenderedConfig))
 }
 
 func failureMessage(r Record) string {

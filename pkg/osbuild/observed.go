@@ -42,17 +42,6 @@ func (c *Confirmation) holds(d Desired) bool {
 	return c.Err == nil && c.Found && c.InputsHash == d.Request.ID
 }
 
-// Slots says whether a further build may start.
-type Slots struct {
-	// Free slots: the configured limit less the builds of other pools.
-	Free int
-	// Ahead are the pools that have waited longer.
-	Ahead int
-}
-
-// free is true when this pool may start now.
-func (s Slots) free() bool { return s.Ahead < s.Free }
-
 // record returns the pool's record of a rendered config, for these inputs only.
 func (o Observed) record(d Desired) *Record {
 	for i := range o.Records {
@@ -100,6 +89,11 @@ func (d Desired) spares(b backend.Observation) bool {
 func (d Desired) wants(b backend.Observation) bool {
 	return d.Request != nil && b.ID == d.Request.ID &&
 		b.RenderedConfig == d.Request.RenderedConfig && b.Pool.UID == d.Request.Pool.UID
+}
+
+// replaced is true for a live run that newer inputs end, or have ended.
+func (d Desired) replaced(b backend.Observation) bool {
+	return d.Request != nil && b.Phase.Active() && b.Pool.UID == d.Pool.UID && !d.wants(b) && !b.RunDeleting
 }
 
 // Backoff before try n+1, after n failed ones: doubling from 10 s to 10 min.

@@ -88,6 +88,8 @@ func recorded(d Desired, outcome Outcome, change ...func(*Record)) Record {
 	return r
 }
 
+func marked(r *Record) { r.UnneededSince = now.Add(-time.Minute) }
+
 // verbs names actions briefly, for tables.
 func verbs(n NextSteps) string {
 	var out []string
@@ -99,6 +101,8 @@ func verbs(n NextSteps) string {
 			out = append(out, "delete-run")
 		case RemoveBuild:
 			out = append(out, "remove "+a.Build.RenderedConfig)
+		case AbandonRun:
+			out = append(out, "abandon "+a.Build.RenderedConfig)
 		case WriteRecord:
 			out = append(out, "record "+string(a.Record.Outcome))
 		case DeleteRecord:
@@ -133,7 +137,7 @@ func TestPlanAndStatus(t *testing.T) {
 		in.TargetConfig, in.Config = configB, &RenderedConfig{Name: configB, SpecHash: "other"}
 	}))
 	token := Desire(inputs(func(in *Inputs) { in.RebuildToken = "again" }))
-	free := Slots{Free: 2}
+	free := Slots{Limit: 2}
 	found := &Confirmation{Image: image1, Found: true, InputsHash: a.Request.ID}
 	foundB := &Confirmation{Image: image1, Found: true, InputsHash: b.Request.ID}
 	retryLater := func(r *Record) { r.RetryAt = now.Add(time.Minute) }
@@ -151,10 +155,10 @@ func TestPlanAndStatus(t *testing.T) {
 		requeue time.Duration
 	}{
 		"opted in, registry not asked yet": {a, Observed{Slots: free}, "", "BuildPending/BuildPending", 0},
-		"opted in, registry unavailable": {
+		"S30: opted in, registry unavailable": {
 			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Err: errors.New("503"), Temporary: true}}, "", "BuildPending/WaitingForRegistry", registryRetry,
 		},
-		"opted in, registry refuses to say": {
+		"S30: opted in, registry refuses to say": {
 			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Err: errors.New("401")}}, "start", "BuildPending/BuildPending", 0,
 		},
 		"opted in, registry has an image of these inputs": {
@@ -166,7 +170,7 @@ func TestPlanAndStatus(t *testing.T) {
 		"opted in, nothing there": {a, Observed{Slots: free, Registry: nothing}, "start", "BuildPending/BuildPending", 0},
 		"no slot":                 {a, Observed{Registry: nothing}, "", "BuildPending/WaitingForSlot", 0},
 		"a slot, but others have waited longer": {
-			a, Observed{Slots: Slots{Free: 1, Ahead: 1}, Registry: nothing}, "", "BuildPending/WaitingForSlot", 0,
+			a, Observed{Slots: Slots{Limit: 1, Ahead: 1}, Registry: nothing}, "", "BuildPending/WaitingForSlot", 0,
 		},
 		"inputs exist, the run does not": {
 			a, Observed{Slots: free, Builds: []backend.Observation{build(a, phase(backend.PhaseNone))}, Registry: nothing}, "start", "BuildPending/BuildPending", 0,
@@ -187,7 +191,7 @@ func TestPlanAndStatus(t *testing.T) {
 		"run succeeded, registry knows the digest": {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: found}, "record Succeeded", "BuildPending/BuildPending", 0,
 		},
-		"run succeeded, registry has that digest as an image of other inputs": {
+		"S13: run succeeded, registry has that digest as an image of other inputs": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1, Found: true, InputsHash: "v1-other"}},
 			"record Retrying", "BuildPending/BuildPending", 0,
@@ -197,6 +201,21 @@ func TestPlanAndStatus(t *testing.T) {
 			Observed{Slots: free, Builds: []backend.Observation{build(a, phase(backend.PhaseNone))}, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID}},
 			"record Succeeded", "BuildPending/BuildPending", 0,
 		},
+		"S23: a stale run goes": {
+			a,
+			Observed{Builds: []backend.Observation{build(b, func(o *backend.Observation) { o.Deleting, o.GoneBy = true, now.Add(-time.Minute) })}},
+			"", "BuildPending/WaitingForCleanup", abandonAfter - time.Minute,
+		},
+		"S23: a stale run hangs": {
+			a,
+			Observed{Builds: []backend.Observation{build(b, func(o *backend.Observation) { o.Deleting, o.GoneBy = true, now.Add(-abandonAfter) })}},
+			"abandon " + configB, "BuildPending/WaitingForCleanup", 0,
+		},
+		"S23: a run on a lost node hangs, opted out": {
+			Desired{OptedOut: true},
+			Observed{Builds: []backend.Observation{build(a, func(o *backend.Observation) { o.Deleting, o.GoneBy = true, now.Add(-time.Hour) })}},
+			"abandon " + configA, "", 0,
+		},
 		"settings broken while a build of the target runs": {
 			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })),
 			Observed{Builds: []backend.Observation{build(a)}},
@@ -205,24 +224,24 @@ func TestPlanAndStatus(t *testing.T) {
 		"settings broken while a build of another config runs": {
 			Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}} })),
 			Observed{Builds: []backend.Observation{build(b)}},
-			"remove " + configB, "BuildFailed/InvalidConfig", 0,
+			"remove " + configB, "BuildFailed/InvalidConfig", abandonAfter,
 		},
 		"never started in time, waiting for the next try": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending))}, Records: []Record{recorded(a, Retrying, retryLater)}},
 			"delete-run", "BuildPending/WaitingForRetry", time.Minute,
 		},
-		"run succeeded, registry does not answer": {
+		"S30: run succeeded, registry does not answer": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1, Err: errors.New("503")}},
 			"", "BuildPending/WaitingForRegistry", registryRetry,
 		},
-		"run succeeded, registry knows no such digest": {
+		"S13: run succeeded, registry knows no such digest": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: &Confirmation{Image: image1}},
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
-		"run succeeded without a digest": {
+		"S13: run succeeded without a digest": {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(""))}}, "record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"success recorded, not annotated": {
@@ -241,10 +260,10 @@ func TestPlanAndStatus(t *testing.T) {
 		"annotation taken away by somebody": {
 			a, Observed{Records: []Record{recorded(a, Succeeded)}, Registry: found}, "annotate " + image1, "BuildSuccess/ImageReused", 0,
 		},
-		"image of an earlier build, gone from the registry": {
+		"S29: image of an earlier build, gone from the registry": {
 			a, Observed{Slots: free, Records: []Record{recorded(a, Succeeded)}, Registry: &Confirmation{Image: image1}}, "start", "BuildPending/BuildPending", 0,
 		},
-		"A's image is annotated, B is wanted": {
+		"S07: A's image is annotated, B is wanted": {
 			b, Observed{Slots: free, NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}, Registry: nothingB}, "start", "BuildPending/BuildPending", 0,
 		},
 		"A's image is annotated as B's by an older annotation pair": {
@@ -252,29 +271,69 @@ func TestPlanAndStatus(t *testing.T) {
 			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(b, Succeeded)}, Registry: foundB},
 			"annotate " + image1, "BuildSuccess/ImageReused", 0,
 		},
-		"B is wanted while A runs": {
-			b, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
+		"S01: B is wanted while A runs": {
+			b, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", abandonAfter,
 		},
-		"B is wanted while A terminates": {
+		"S04: B is wanted while A terminates": {
 			b,
 			Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Deleting = true })}},
-			"", "BuildPending/WaitingForCleanup", 0,
+			"", "BuildPending/WaitingForCleanup", abandonAfter,
 		},
-		"A's late success while B is wanted": {
+		"S02: A's late success while B is wanted": {
 			b, Observed{Slots: free, Builds: []backend.Observation{build(a, succeededWith(digest1))}, Registry: found}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
-		"other inputs of the same config run": {
-			token, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
+		"S02: A ends while B builds": {
+			b,
+			Observed{Builds: []backend.Observation{build(b), build(a, succeededWith(digest1), func(b *backend.Observation) { b.UID, b.Deleting = "run-0", true })}, Registry: found},
+			"", "Building/BuildRunning", 0,
 		},
-		"a build of a pool that was deleted and made again": {
-			a,
-			Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Pool.UID = "pool-0" })}},
+		"S02: A fails while B builds": {
+			b,
+			Observed{Builds: []backend.Observation{build(b), build(a, failedWith(api.ReasonBuildFailed, "late"), func(b *backend.Observation) { b.UID, b.Deleting = "run-0", true })}},
+			"", "Building/BuildRunning", 0,
+		},
+		"S03: the next try of A is due, B is wanted": {
+			b, Observed{Slots: free, Records: []Record{recorded(a, Retrying, retryNow)}, Registry: nothingB}, "start", "BuildPending/BuildPending", 0,
+		},
+		"S03: A's failed run is left, B is wanted": {
+			b,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryNow)}},
 			"remove " + configA, "BuildPending/WaitingForCleanup", 0,
 		},
-		"a record of a pool that was deleted and made again": {
+		"S18: B was wanted while nobody looked, and A has failed meanwhile": {
+			b, Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
+		},
+		"S18: B was wanted while nobody looked, and A has gone meanwhile": {
+			b, Observed{Slots: free, NewestImage: image1, ImageConfig: configA, Registry: nothingB}, "start", "BuildPending/BuildPending", 0,
+		},
+		"S21: success, and nothing was told before but that it waits": {
+			a,
+			Observed{
+				Builds: []backend.Observation{build(a, succeededWith(digest1))}, Records: []Record{recorded(a, Succeeded)}, Registry: found,
+				Conditions: conditionsOf(mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, "it starts"),
+			},
+			"annotate " + image1 + ", remove " + configA, "BuildSuccess/BuildSucceeded", 0,
+		},
+		"S38: the pool's own failure blocks no build of other inputs": {
+			token,
+			Observed{
+				Slots: free, Records: []Record{recorded(a, Failed)}, Registry: nothing,
+				Conditions: Status(a, Observed{Records: []Record{recorded(a, Failed, func(r *Record) { r.Reason = api.ReasonBuildFailed })}}, now),
+			},
+			"start", "BuildPending/BuildPending", 0,
+		},
+		"S04: other inputs of the same config run": {
+			token, Observed{Slots: free, Builds: []backend.Observation{build(a)}}, "remove " + configA, "BuildPending/WaitingForCleanup", abandonAfter,
+		},
+		"S05: a build of a pool that was deleted and made again": {
+			a,
+			Observed{Slots: free, Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Pool.UID = "pool-0" })}},
+			"remove " + configA, "BuildPending/WaitingForCleanup", abandonAfter,
+		},
+		"S05: a record of a pool that was deleted and made again": {
 			a, Observed{Slots: free, Records: []Record{recorded(a, Succeeded, func(r *Record) { r.Pool.UID = "pool-0" })}, Registry: nothing}, "start", "BuildPending/BuildPending", 0,
 		},
-		"rebuild asked for after success": {
+		"S09: rebuild asked for after success": {
 			token, Observed{Slots: free, NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}, Registry: nothing}, "start", "BuildPending/BuildPending", 0,
 		},
 		"run failed": {
@@ -294,7 +353,7 @@ func TestPlanAndStatus(t *testing.T) {
 			"delete-run", "BuildPending/WaitingForCleanup", 0,
 		},
 		"failed run gone, next due": {a, Observed{Slots: free, Records: []Record{recorded(a, Retrying, retryNow)}}, "start", "BuildPending/BuildPending", 0},
-		"last try failed": {
+		"S20: last try failed": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, func(r *Record) { r.Attempts, r.LastRun = 2, "run-0" })}},
 			"record Failed", "BuildPending/BuildPending", 0,
@@ -318,7 +377,7 @@ func TestPlanAndStatus(t *testing.T) {
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"opted out during a build": {
-			Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{Builds: []backend.Observation{build(a)}}, "remove " + configA, "", 0,
+			Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{Builds: []backend.Observation{build(a)}}, "remove " + configA, "", abandonAfter,
 		},
 		"opted out after success": {
 			Desire(inputs(func(in *Inputs) { in.OptedIn = false })),
@@ -339,26 +398,31 @@ func TestPlanAndStatus(t *testing.T) {
 		"no base image": {
 			Desire(inputs(func(in *Inputs) { in.Settings.BaseImage = "" })), Observed{}, "", "BuildFailed/InvalidConfig", 0,
 		},
-		"target is no rendered config": {
+		"S35: target is no rendered config": {
 			Desire(inputs(func(in *Inputs) { in.TargetConfig = "00-worker" })), Observed{}, "", "BuildFailed/InvalidRenderedConfig", 0,
 		},
-		"config has an Ignition version that is not known": {
+		"S35: config has an Ignition version that is not known": {
 			Desire(inputs(func(in *Inputs) { in.Config.Unsupported = errors.New("version 9.0.0") })), Observed{}, "", "BuildFailed/InvalidRenderedConfig", 0,
 		},
 		"not rendered yet": {
 			Desire(inputs(func(in *Inputs) { in.TargetConfig, in.Config = "", nil })), Observed{}, "", "BuildPending/WaitingForRender", 0,
 		},
-		"render degraded": {
+		"S38: render degraded": {
 			Desire(inputs(func(in *Inputs) { m := "bad"; in.RenderDegraded = &m })), Observed{}, "", "BuildPending/WaitingForRender", 0,
 		},
-		"old records beyond the ones to keep": {
+		"rolled back to an image that is marked for deletion": {
+			a, Observed{Records: []Record{recorded(a, Succeeded, marked)}, Registry: found}, "", "BuildPending/BuildPending", 0,
+		},
+		"annotated, and marked by who saw the pool before that": {
+			a, Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded, marked)}}, "", "BuildSuccess/BuildSucceeded", 0,
+		},
+		"a build may make an image again that is marked for deletion": {
 			a,
-			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{
-				recorded(a, Succeeded),
-				recorded(b, Succeeded, func(r *Record) { r.Finished = now.Add(-time.Hour) }),
-				recorded(b, Succeeded, func(r *Record) { r.RenderedConfig, r.Finished = "rendered-worker-old", now.Add(-2*time.Hour) }),
-			}},
-			"forget rendered-worker-old", "BuildSuccess/BuildSucceeded", 0,
+			Observed{Slots: free, Registry: nothing, Records: []Record{recorded(b, Succeeded, func(r *Record) {
+				r.RenderedConfig = configA
+				r.Superseded = []SupersededImage{{Image: image1, InputsHash: a.Request.ID, UnneededSince: now}}
+			})}},
+			"", "BuildPending/BuildPending", 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

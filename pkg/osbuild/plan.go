@@ -21,8 +21,17 @@ type (
 	DeleteRun struct{ Build backend.Observation }
 	// RemoveBuild removes all of a build.
 	RemoveBuild struct{ Build backend.Observation }
-	// WriteRecord creates or replaces the record of a rendered config.
-	WriteRecord struct{ Record Record }
+	// AbandonRun lets go of a run that was asked to go and does not, as on a
+	// node that is lost.
+	AbandonRun struct{ Build backend.Observation }
+	// WriteRecord creates or replaces the record of a rendered config. Run is
+	// what the record tells of, zero when nothing ran; Log is the end of what it
+	// printed, which whoever carries the action out fills in.
+	WriteRecord struct {
+		Record Record
+		Run    backend.Observation
+		Log    []string
+	}
 	// DeleteRecord removes the record of a rendered config.
 	DeleteRecord struct{ RenderedConfig string }
 	// Annotate writes the result to the pool; empty values remove it.
@@ -32,6 +41,7 @@ type (
 func (StartBuild) action()   {}
 func (DeleteRun) action()    {}
 func (RemoveBuild) action()  {}
+func (AbandonRun) action()   {}
 func (WriteRecord) action()  {}
 func (DeleteRecord) action() {}
 func (Annotate) action()     {}
@@ -49,6 +59,11 @@ func (n NextSteps) Starts() bool {
 	return slices.ContainsFunc(n.Actions, func(a Action) bool { _, ok := a.(StartBuild); return ok })
 }
 
+// abandonAfter is how long a run may be overdue in going before it is abandoned.
+// On a node that is lost nothing confirms that it has stopped, and its name is
+// needed for the next one.
+const abandonAfter = 2 * time.Minute
+
 // registryRetry is how soon a registry that gave no answer is asked again.
 const registryRetry = 15 * time.Second
 
@@ -57,8 +72,12 @@ func Plan(d Desired, o Observed, now time.Time) NextSteps {
 	s := decide(d, o, now)
 	var n NextSteps
 	for _, b := range s.stale {
-		if !b.Deleting {
+		switch {
+		case !b.Deleting:
 			n.Actions = append(n.Actions, RemoveBuild{b})
+		case overdue(b, now) == 0 && s.kind != failing:
+			// How a run ended is recorded first.
+			n.Actions = append(n.Actions, AbandonRun{b})
 		}
 	}
 	n.Actions = append(n.Actions, s.actions(d, o, now)...)
@@ -71,7 +90,36 @@ func Plan(d Desired, o Observed, now time.Time) NextSteps {
 		n.RequeueAfter = s.until.Sub(now)
 	default:
 	}
+	n.lookAtGoing(s.stale, now)
 	return n
+}
+
+// lookAtGoing looks again when a run that goes, or is about to, may hang.
+func (n *NextSteps) lookAtGoing(stale []backend.Observation, now time.Time) {
+	look := func(after time.Duration) {
+		if n.RequeueAfter == 0 || after < n.RequeueAfter {
+			n.RequeueAfter = after
+		}
+	}
+	for _, b := range stale {
+		if after := overdue(b, now); after > 0 && (b.Phase.Active() || !b.GoneBy.IsZero()) {
+			look(after)
+		}
+	}
+	for _, a := range n.Actions {
+		if a, ok := a.(DeleteRun); ok && a.Build.Phase.Active() {
+			look(abandonAfter)
+		}
+	}
+}
+
+// overdue is how long from now a run that goes is to be abandoned; 0 when it is
+// time. One that was not asked to go yet is given all the time.
+func overdue(b backend.Observation, now time.Time) time.Duration {
+	if b.GoneBy.IsZero() {
+		return abandonAfter
+	}
+	return max(b.GoneBy.Add(abandonAfter).Sub(now), 0)
 }
 
 // actions are what a state asks for, the removal of stale builds aside.
@@ -84,18 +132,18 @@ func (s state) actions(d Desired, o Observed, now time.Time) []Action {
 	case starting:
 		return []Action{StartBuild{nextRequest(d, o, s.record)}}
 	case recording:
-		return []Action{WriteRecord{succeededRecord(d, *s.current, s.record)}}
+		return []Action{WriteRecord{Record: supersede(succeededRecord(d, *s.current, s.record), o), Run: *s.current}}
 	case reusing:
-		return []Action{WriteRecord{reusedRecord(d, o, now)}}
+		return []Action{WriteRecord{Record: supersede(reusedRecord(d, o, now), o)}}
 	case failing:
-		return []Action{WriteRecord{failedRecord(d, s, now)}}
+		return []Action{WriteRecord{Record: supersede(failedRecord(d, s, now), o), Run: *s.current}}
 	case failed, retrying:
 		// One that never started would wait for ever, or start after all.
 		return s.deleteRun(backend.Phase.Active)
 	case annotating:
-		return append([]Action{Annotate{s.record.Image, d.Request.RenderedConfig}}, tidy(d, s, o)...)
+		return append([]Action{Annotate{s.record.Image, d.Request.RenderedConfig}}, tidy(s)...)
 	case succeeded:
-		return tidy(d, s, o)
+		return tidy(s)
 	default:
 		return nil
 	}
@@ -120,21 +168,12 @@ func optOut(o Observed) []Action {
 	return actions
 }
 
-// tidy removes what a recorded success leaves: its own objects, and the
-// records that are older than the newest few.
-func tidy(d Desired, s state, o Observed) []Action {
-	var actions []Action
-	if s.current != nil {
-		actions = append(actions, RemoveBuild{*s.current})
+// tidy removes the objects of a build whose success is recorded.
+func tidy(s state) []Action {
+	if s.current == nil {
+		return nil
 	}
-	records := slices.Clone(o.Records)
-	slices.SortFunc(records, func(a, b Record) int { return b.Finished.Compare(a.Finished) })
-	for i, r := range records {
-		if i >= d.MaxRecords && r.RenderedConfig != d.Request.RenderedConfig {
-			actions = append(actions, DeleteRecord{r.RenderedConfig})
-		}
-	}
-	return actions
+	return []Action{RemoveBuild{*s.current}}
 }
 
 func nextRequest(d Desired, o Observed, r *Record) buildspec.Request {
@@ -157,7 +196,7 @@ func untilPendingTimesOut(d Desired, run backend.Observation, now time.Time) tim
 func newRecord(d Desired, run backend.Observation, before *Record) Record {
 	r := Record{
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
-		InputsHash: d.Request.ID, Inputs: d.Fingerprint, RebuildToken: d.Request.RebuildToken,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
 		LastRun: run.UID, Object: run.Object, BaseDigest: run.Result.BaseDigest,
 		Started: run.Started, Finished: run.Finished, Changes: run.Changes, Log: run.Log,
 		Timings: run.Result.Timings, BytesPulled: run.Result.BytesPulled, BytesPushed: run.Result.BytesPushed,
@@ -183,7 +222,7 @@ func succeededRecord(d Desired, run backend.Observation, before *Record) Record 
 func reusedRecord(d Desired, o Observed, now time.Time) Record {
 	return Record{
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
-		InputsHash: d.Request.ID, Inputs: d.Fingerprint, RebuildToken: d.Request.RebuildToken,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
 		Outcome: Succeeded, Reason: api.ReasonImageReused, Started: now, Finished: now,
 		Image: d.Fingerprint.Repository + "@" + o.Registry.Digest, Changes: changes(d, o),
 	}

@@ -36,6 +36,7 @@ type Record struct {
 	RenderedConfig string         `json:"renderedConfig"`
 	InputsHash     string         `json:"inputsHash"`
 	Inputs         names.Inputs   `json:"inputs"`
+	Config         RenderedConfig `json:"config,omitzero"`
 	RebuildToken   string         `json:"rebuildToken,omitempty"`
 	Outcome        Outcome        `json:"outcome"`
 	// Attempts that failed or succeeded; interruptions are counted apart.
@@ -49,13 +50,18 @@ type Record struct {
 	// RetryAt is when the next try may start, while Retrying.
 	RetryAt time.Time `json:"retryAt,omitzero"`
 	// Image is repository@digest, once Succeeded.
-	Image      string   `json:"image,omitempty"`
-	BaseDigest string   `json:"baseDigest,omitempty"`
-	Reason     string   `json:"reason,omitempty"`
-	Message    string   `json:"message,omitempty"`
-	Object     string   `json:"object,omitempty"`
-	Changes    []string `json:"changes,omitempty"`
-	Log        []string `json:"log,omitempty"`
+	Image string `json:"image,omitempty"`
+	// UnneededSince is when the image was first found to be needed by nobody;
+	// it is set while it may be deleted from the registry at any moment.
+	UnneededSince time.Time `json:"unneededSince,omitzero"`
+	// Superseded are earlier images of the rendered config, newest first.
+	Superseded []SupersededImage `json:"superseded,omitempty"`
+	BaseDigest string            `json:"baseDigest,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
+	Message    string            `json:"message,omitempty"`
+	Object     string            `json:"object,omitempty"`
+	Changes    []string          `json:"changes,omitempty"`
+	Log        []string          `json:"log,omitempty"`
 	// Timings, BytesPulled and BytesPushed are the builder's own figures.
 	Timings     []buildspec.Timing `json:"timings,omitempty"`
 	BytesPulled int64              `json:"bytesPulled,omitempty"`

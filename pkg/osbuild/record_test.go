@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 	"strings"
@@ -20,7 +21,8 @@ func fullRecord() Record {
 	return Record{
 		Version: recordVersion, Pool: thePool, RenderedConfig: configA, InputsHash: "v1-00", Inputs: names.Inputs{Pool: "worker"},
 		RebuildToken: "1", Outcome: Retrying, Attempts: 2, Interruptions: 1, LastRun: run1, Started: now, Finished: now.Add(time.Minute),
-		RetryAt: now.Add(time.Hour), Image: image1, BaseDigest: digest1, Reason: "BuildFailed", Message: "m\n\"q\"", Object: "pod/x",
+		RetryAt: now.Add(time.Hour), Image: image1, UnneededSince: now,
+		Superseded: []SupersededImage{{Image: image1 + "0", InputsHash: "v1-01", Finished: now, UnneededSince: now}}, BaseDigest: digest1, Reason: "BuildFailed", Message: "m\n\"q\"", Object: "pod/x",
 		Changes: []string{"c"}, Log: []string{"a", "b"}, Timings: []buildspec.Timing{{Name: "pull", Seconds: 1}}, BytesPulled: 1, BytesPushed: 2,
 	}
 }
@@ -72,8 +74,49 @@ func FuzzParseRecord(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was read cannot be written: %v", err)
 		}
-		if back, err := ParseRecord(again); err != nil || !cmp.Equal(r.Outcome, back.Outcome) || r.LastRun != back.LastRun {
-			t.Fatalf("written anew it reads %+v (%v), not %+v", back, err, r)
+		back, err := ParseRecord(again)
+		if err != nil {
+			t.Fatalf("what was written anew cannot be read: %v", err)
+		}
+		if third, err := back.Encode(); err != nil || !bytes.Equal(again, third) {
+			t.Fatalf("written anew it is another record (%v):\n%s\n%s", err, again, third)
+		}
+	})
+}
+
+// FuzzForgedRecord puts any record in the place of the pool's own: whatever it
+// says, an image that the registry does not confirm is not annotated, and one
+// that has failed can be asked for again.
+func FuzzForgedRecord(f *testing.F) {
+	f.Add("Succeeded", image1, 1, 0, run1, int64(0), true)
+	f.Add("Succeeded", "", -1, 1<<62, "", int64(-1), false)
+	f.Add("Retrying", "x", 1<<62, -5, "run-2", int64(1)<<40, true)
+	f.Add("Failed", "\x00", 0, 0, "", int64(7), false)
+	f.Add("Odd", image1, 0, 0, run1, int64(0), true)
+	d := Desire(inputs())
+	silent := &Confirmation{Image: image1, Err: errors.New("503"), Temporary: true}
+	f.Fuzz(func(t *testing.T, outcome, image string, attempts, interruptions int, last string, wait int64, ran bool) {
+		r := recorded(d, Outcome(outcome), func(r *Record) {
+			r.Image, r.Attempts, r.Interruptions, r.LastRun = image, attempts, interruptions, types.UID(last)
+			r.RetryAt = now.Add(time.Duration(wait))
+		})
+		o := Observed{Records: []Record{r}, Registry: silent}
+		if ran {
+			o.Builds = []backend.Observation{build(d, failedWith(api.ReasonBuildFailed, "x"))}
+		}
+		for _, registry := range []*Confirmation{nil, silent, {Image: image}, {Image: image, Found: true, InputsHash: "v1-other"}} {
+			o.Registry = registry
+			for _, a := range Plan(d, o, now).Actions {
+				if a, ok := a.(Annotate); ok {
+					t.Fatalf("%q is annotated although the registry says %+v", a.NewestImage, registry)
+				}
+			}
+			verdictOf(t, Status(d, o, now))
+		}
+		token := Desire(inputs(func(in *Inputs) { in.RebuildToken = "again" }))
+		o.Builds, o.Slots, o.Registry = nil, Slots{Limit: 1}, &Confirmation{Image: token.Request.FinalImage}
+		if !Plan(token, o, now).Starts() {
+			t.Fatalf("with %+v a rebuild is not started", r)
 		}
 	})
 }

@@ -22,6 +22,7 @@ const (
 	starting
 	running
 	confirming
+	reclaiming // the image is marked for deletion; the mark goes first
 	unanswered // the registry does not answer
 	recording
 	failing
@@ -110,6 +111,8 @@ func (s *state) fromRecord(d Desired, o Observed) bool {
 	switch {
 	case o.NewestImage == s.record.Image && o.ImageConfig == d.Request.RenderedConfig:
 		s.kind = succeeded
+	case !s.record.UnneededSince.IsZero():
+		s.kind = reclaiming
 	case o.Registry == nil || o.Registry.Image != s.record.Image:
 		s.kind = confirming
 	case o.Registry.Err != nil:
@@ -178,8 +181,10 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 	case len(s.stale) > 0:
 		s.kind = clearing
 	case s.record != nil && s.stillFailed(now):
+	case o.reclaims(d):
+		s.kind = reclaiming
 	case s.record == nil && s.fromRegistry(d, o):
-	case !o.Slots.free():
+	case !o.Slots.Free():
 		s.kind = queued
 	default:
 		s.kind = starting

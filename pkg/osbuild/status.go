@@ -12,6 +12,9 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
+// warningSeparator stands between a message and each warning.
+const warningSeparator = "; warning: "
+
 // verdict is the one condition of the first four that is True.
 type verdict struct {
 	kind            mcfgv1.MachineConfigPoolConditionType
@@ -28,12 +31,12 @@ func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCond
 			return slices.Contains(api.OwnedConditions, c.Type)
 		})
 	}
-	v, ok := judge(d, o, s)
+	v, ok := judge(d, o, s, now)
 	if !ok {
 		return o.Conditions
 	}
 	for _, w := range d.Warnings {
-		v.message += "; warning: " + w.Text
+		v.message += warningSeparator + w.Text
 	}
 	list := slices.Clone(o.Conditions)
 	for _, kind := range api.OwnedConditions[:4] {
@@ -56,7 +59,7 @@ func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCond
 
 // judge returns the verdict of a state; false means that what stands there
 // remains true.
-func judge(d Desired, o Observed, s state) (verdict, bool) {
+func judge(d Desired, o Observed, s state, now time.Time) (verdict, bool) {
 	const pending = mcfgv1.MachineConfigPoolBuildPending
 	switch s.kind {
 	case blocked:
@@ -66,19 +69,18 @@ func judge(d Desired, o Observed, s state) (verdict, bool) {
 	case clearing:
 		return clearingVerdict(o, s)
 	case asking, reusing, queued, starting:
-		return nextVerdict(d, o, s), true
+		return nextVerdict(d, o, s, now), true
 	case running:
 		return runningVerdict(d, *s.current), true
 	case unanswered:
-		return verdict{pending, api.ReasonWaitingForRegistry, fmt.Sprintf(
-			"the registry does not say whether it has %s: %v", o.Registry.Image, o.Registry.Err)}, true
+		return unansweredVerdict(o, now), true
 	case retrying:
 		return retryingVerdict(d, s), true
 	case failed:
 		return verdict{mcfgv1.MachineConfigPoolBuildFailed, s.record.Reason, finalMessage(s)}, true
 	case annotating, succeeded:
 		return successVerdict(d, o, s), true
-	case confirming, recording, failing, optedOut:
+	case confirming, reclaiming, recording, failing, optedOut:
 	}
 	return betweenVerdict(d, o, s)
 }
@@ -86,10 +88,10 @@ func judge(d Desired, o Observed, s state) (verdict, bool) {
 // nextVerdict is what a build that is about to start waits for. It is the same
 // while the registry is asked for an image that makes the build needless, which
 // it mostly has not: then the answer is no second write.
-func nextVerdict(d Desired, o Observed, s state) verdict {
-	if !o.Slots.free() {
-		return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForSlot, fmt.Sprintf(
-			"as many builds run as %s allows; this pool is number %d in the queue", api.KeyMaxConcurrentBuilds, o.Slots.Ahead-max(o.Slots.Free, 0)+1)}
+func nextVerdict(d Desired, o Observed, s state, now time.Time) verdict {
+	// A pool whose turn it is keeps its place until it starts.
+	if _, waits := PlaceOf(o.Conditions); !o.Slots.Free() || (waits && s.kind != starting) {
+		return waitVerdict(o, now)
 	}
 	r := nextRequest(d, o, s.record)
 	return startsVerdict(d, r.Object, r.Attempt, r.Changes, "")
@@ -113,7 +115,7 @@ func betweenVerdict(d Desired, o Observed, s state) (verdict, bool) {
 func interrupted(d Desired, s state, v verdict) (mcfgv1.MachineConfigPoolCondition, bool) {
 	c := mcfgv1.MachineConfigPoolCondition{Type: mcfgv1.MachineConfigPoolBuildInterrupted}
 	for _, b := range s.stale {
-		if b.Phase.Active() && !b.Deleting && d.Request != nil {
+		if d.replaced(b) {
 			c.Status, c.Reason = corev1.ConditionTrue, api.ReasonBuildInterrupted
 			c.Message = fmt.Sprintf("%s was stopped: newer inputs replaced it", b.Object)
 			return c, true

@@ -14,12 +14,12 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 )
 
-// TestStatusOverTime follows one pool's conditions through a failed
+// TestS20StatusOverTime follows one pool's conditions through a failed
 // and a repeated build: foreign conditions stay, transition times move only
 // with the status, and nothing that was read is changed.
-func TestStatusOverTime(t *testing.T) {
+func TestS20StatusOverTime(t *testing.T) {
 	d := Desire(inputs())
-	free := Slots{Free: 1}
+	free := Slots{Limit: 1}
 	gone := &Confirmation{Image: d.Request.FinalImage}
 	failedRun := build(d, failedWith(api.ReasonBuildFailed, "exit 1"))
 	record := recorded(d, Retrying, func(r *Record) {
@@ -75,6 +75,53 @@ func TestStatusOverTime(t *testing.T) {
 	out := Status(Desire(inputs(func(in *Inputs) { in.OptedIn = false })), Observed{Conditions: conditions}, now)
 	if diff := cmp.Diff([]mcfgv1.MachineConfigPoolCondition{theirs}, out); diff != "" {
 		t.Errorf("after opting out:\n%s", diff)
+	}
+}
+
+// TestS22DegradedFollowsTheActiveBuild: an earlier success neither hides a
+// failure nor outlives it, and the failure ends when another build starts.
+func TestS22DegradedFollowsTheActiveBuild(t *testing.T) {
+	a := Desire(inputs())
+	b := Desire(inputs(func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nRUN false\n" }))
+	again := Desire(inputs(func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nRUN true\n" }))
+	conditions := []mcfgv1.MachineConfigPoolCondition{theirs}
+	for i, step := range []struct {
+		d        Desired
+		o        Observed
+		verdict  string
+		degraded corev1.ConditionStatus
+	}{
+		{a, Observed{Records: []Record{recorded(a, Succeeded)}}, "BuildSuccess/BuildSucceeded", "False"},
+		{b, Observed{Builds: []backend.Observation{build(b)}, Records: []Record{recorded(a, Succeeded)}}, "Building/BuildRunning", "False"},
+		{b, Observed{Builds: []backend.Observation{build(b, failedWith(api.ReasonBuildFailed, "x"))}, Records: []Record{recorded(b, Failed, func(r *Record) { r.Reason = api.ReasonBuildFailed })}}, "BuildFailed/BuildFailed", "True"},
+		{again, Observed{Builds: []backend.Observation{build(b, failedWith(api.ReasonBuildFailed, "x"))}, Records: []Record{recorded(b, Failed)}}, "BuildPending/WaitingForCleanup", "False"},
+		{again, Observed{Builds: []backend.Observation{build(again)}, Records: []Record{recorded(b, Failed)}}, "Building/BuildRunning", "False"},
+	} {
+		step.o.NewestImage, step.o.ImageConfig, step.o.Conditions = image1, configA, conditions
+		conditions = Status(step.d, step.o, now)
+		if got := verdictOf(t, conditions); got != step.verdict {
+			t.Errorf("step %d: %s, want %s", i, got, step.verdict)
+		}
+		if c := find(conditions, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
+			t.Errorf("step %d: ImageBuildDegraded is %s, want %s", i, c.Status, step.degraded)
+		}
+	}
+}
+
+// TestInterruptionIsToldLater: a status that could not be written when the run
+// was stopped says so while it goes.
+func TestInterruptionIsToldLater(t *testing.T) {
+	a, b := Desire(inputs()), Desire(inputs(func(in *Inputs) { in.RebuildToken = "again" }))
+	for name, row := range map[string]struct {
+		d      Desired
+		before bool // it was going before
+		want   bool
+	}{"newer inputs": {b, false, true}, "newer inputs, but it was going": {b, true, false}, "somebody deleted it": {a, true, false}} {
+		o := Observed{Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Deleting, b.RunDeleting = true, row.before })}}
+		c := find(Status(row.d, o, now), mcfgv1.MachineConfigPoolBuildInterrupted)
+		if told := c != nil && c.Status == corev1.ConditionTrue; told != row.want {
+			t.Errorf("%s: interruption told: %v, want %v", name, told, row.want)
+		}
 	}
 }
 

@@ -97,25 +97,33 @@ func (c *Checker) Run(ctx context.Context) {
 	workers.Wait()
 }
 
-// Confirm returns the answer for a key, or false while there is none. A question
-// that was not asked yet, or has another pullspec than before, or whose answer is
-// too old, is asked now.
-func (c *Checker) Confirm(key string, question Question) (Answer, bool) {
+// Asked returns the answer for a key and a pullspec, nil while there is none;
+// false when that was not asked, or is to be asked again because the answer is
+// too old. It spares whoever asks the reading of credentials.
+func (c *Checker) Asked(key, pullspec string) (*Answer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sweep()
 	entry, found := c.entries[key]
-	if found && entry.question.Pullspec == question.Pullspec {
-		if entry.answer != nil {
-			return *entry.answer, true
-		}
-		return Answer{}, false
+	if !found || entry.question.Pullspec != pullspec {
+		return nil, false
 	}
-	entry = &inquiry{key: key, question: question}
+	return entry.answer, true
+}
+
+// Ask puts a question for a key in the place of its question before. One that
+// was put already and is not answered, or whose answer is good, is left alone.
+func (c *Checker) Ask(key string, question Question) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sweep()
+	if entry, found := c.entries[key]; found && entry.question.Pullspec == question.Pullspec {
+		return
+	}
+	entry := &inquiry{key: key, question: question}
 	c.entries[key] = entry
 	c.waiting = append(c.waiting, entry)
 	c.signal()
-	return Answer{}, false
 }
 
 // Forget drops a key's question and answer; one that is under way is not notified.

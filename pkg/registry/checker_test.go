@@ -49,12 +49,24 @@ func newChecker(t *testing.T, workers int) *checkerFixture {
 	return f
 }
 
+// confirm asks unless it was asked already; false while there is no answer.
+func (f *checkerFixture) confirm(key string, q registry.Question) (registry.Answer, bool) {
+	answer, asked := f.Asked(key, q.Pullspec)
+	if !asked {
+		f.Ask(key, q)
+	}
+	if answer == nil {
+		return registry.Answer{}, false
+	}
+	return *answer, true
+}
+
 func question(pullspec string) registry.Question { return registry.Question{Pullspec: pullspec} }
 
 func TestCheckerAnswersOnceAndCaches(t *testing.T) {
 	f := newChecker(t, 2)
 	for range 3 {
-		if _, ready := f.Confirm("pool", question("a")); ready {
+		if _, ready := f.confirm("pool", question("a")); ready {
 			t.Fatal("ready before it was asked")
 		}
 	}
@@ -63,9 +75,9 @@ func TestCheckerAnswersOnceAndCaches(t *testing.T) {
 	if key := <-f.notified; key != "pool" {
 		t.Fatalf("notified %q", key)
 	}
-	answer, ready := f.Confirm("pool", question("a"))
+	answer, ready := f.confirm("pool", question("a"))
 	if !ready || answer.Info.Digest != "of a" || answer.Err != nil || !answer.At.Equal(f.clock.Now()) {
-		t.Errorf("answer = %+v, %v", answer, ready)
+		t.Errorf("answer = %+v", answer)
 	}
 	if len(f.asked) != 0 {
 		t.Error("asked again although the answer is fresh")
@@ -79,15 +91,15 @@ func TestCheckerAsksAgainWhenAnswersAge(t *testing.T) {
 	}{{nil, time.Minute}, {registry.ErrNotFound, time.Minute}, {registry.ErrUnavailable, time.Second}}
 	for _, test := range tests {
 		f := newChecker(t, 1)
-		f.Confirm("pool", question("a"))
+		f.confirm("pool", question("a"))
 		f.answers <- test.err
 		<-f.notified
 		f.clock.SetTime(f.clock.Now().Add(test.live - 1))
-		if answer, ready := f.Confirm("pool", question("a")); !ready || !errors.Is(answer.Err, test.err) {
+		if answer, ready := f.confirm("pool", question("a")); !ready || !errors.Is(answer.Err, test.err) {
 			t.Errorf("%v, still fresh: %+v, %v", test.err, answer, ready)
 		}
 		f.clock.SetTime(f.clock.Now().Add(1))
-		if _, ready := f.Confirm("pool", question("a")); ready {
+		if _, ready := f.confirm("pool", question("a")); ready {
 			t.Errorf("%v: an old answer was given", test.err)
 		}
 		f.answers <- nil
@@ -97,10 +109,10 @@ func TestCheckerAsksAgainWhenAnswersAge(t *testing.T) {
 
 func TestCheckerDropsWhatIsNotWanted(t *testing.T) {
 	f := newChecker(t, 1)
-	f.Confirm("forgotten", question("a"))
+	f.confirm("forgotten", question("a"))
 	<-f.asked
-	f.Confirm("changed", question("old"))
-	f.Confirm("changed", question("new"))
+	f.confirm("changed", question("old"))
+	f.confirm("changed", question("new"))
 	f.Forget("forgotten")
 	f.answers <- nil
 	if q := <-f.asked; q.Pullspec != "new" {
@@ -110,8 +122,8 @@ func TestCheckerDropsWhatIsNotWanted(t *testing.T) {
 	if key := <-f.notified; key != "changed" {
 		t.Errorf("notified %q", key)
 	}
-	if answer, ready := f.Confirm("changed", question("new")); !ready || answer.Info.Digest != "of new" {
-		t.Errorf("answer = %+v, %v", answer, ready)
+	if answer, ready := f.confirm("changed", question("new")); !ready || answer.Info.Digest != "of new" {
+		t.Errorf("answer = %+v", answer)
 	}
 }
 
@@ -133,7 +145,7 @@ func TestCheckerIsBounded(t *testing.T) {
 		},
 	})
 	for i := range keys {
-		checker.Confirm(fmt.Sprint(i), question("a"))
+		checker.Ask(fmt.Sprint(i), question("a"))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
@@ -159,11 +171,11 @@ func TestCheckerTimesOut(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	checker.Confirm("pool", question("a"))
+	checker.Ask("pool", question("a"))
 	go checker.Run(ctx)
 	<-notified
-	if answer, ready := checker.Confirm("pool", question("a")); !ready || !errors.Is(answer.Err, context.DeadlineExceeded) {
-		t.Errorf("answer = %+v, %v", answer, ready)
+	if answer, _ := checker.Asked("pool", "a"); answer == nil || !errors.Is(answer.Err, context.DeadlineExceeded) {
+		t.Errorf("answer = %+v", answer)
 	}
 }
 
@@ -176,9 +188,9 @@ func TestCheckerAsksARegistry(t *testing.T) {
 	defer cancel()
 	go checker.Run(ctx)
 	q := registry.Question{Pullspec: pullspec, CAs: [][]byte{server.CA}}
-	checker.Confirm("pool", q)
+	checker.Ask("pool", q)
 	<-notified
-	if answer, ready := checker.Confirm("pool", q); !ready || answer.Err != nil || answer.Info.Labels["vendor"] != "test" {
-		t.Errorf("answer = %+v, %v", answer, ready)
+	if answer, _ := checker.Asked("pool", pullspec); answer == nil || answer.Err != nil || answer.Info.Labels["vendor"] != "test" {
+		t.Errorf("answer = %+v", answer)
 	}
 }

@@ -28,6 +28,8 @@ type Subject struct {
 	Finish func(ctx context.Context, o backend.Observation, digest string) error
 	// Hold keeps a run terminating, once it is asked to go, until Release.
 	Hold, Release func(ctx context.Context, o backend.Observation) error
+	// Stall keeps a run terminating, once it is asked to go, until it is abandoned.
+	Stall func(ctx context.Context, o backend.Observation) error
 }
 
 // settle is how long a cluster may take to do anything.
@@ -97,7 +99,7 @@ func (b *bench) one(what string, holds func(backend.Observation) bool) backend.O
 	b.t.Helper()
 	var o backend.Observation
 	b.eventually(what, func() error {
-		all, err := b.Backend.List(b.t.Context(), false)
+		all, err := b.Backend.List(b.t.Context(), b.Pool.Name, false)
 		if err != nil {
 			return err
 		}
@@ -114,7 +116,7 @@ func (b *bench) none() {
 	b.t.Helper()
 	b.eventually("all of the build is gone", func() error {
 		for _, live := range []bool{false, true} {
-			all, err := b.Backend.List(b.t.Context(), live)
+			all, err := b.Backend.List(b.t.Context(), b.Pool.Name, live)
 			if err != nil {
 				return err
 			}
@@ -129,15 +131,16 @@ func (b *bench) none() {
 // start starts a build and waits until the cache shows its run.
 func (b *bench) start(r buildspec.Request) backend.Observation {
 	b.t.Helper()
-	b.must(b.Backend.Start(b.t.Context(), r))
-	return b.one("the run is seen", func(o backend.Observation) bool { return o.UID != "" })
+	uid, err := b.Backend.Start(b.t.Context(), r)
+	b.must(err)
+	return b.one("the run is seen", func(o backend.Observation) bool { return o.UID != "" && o.UID == uid })
 }
 
 // refuses starts a build that something is in the way of.
 func (b *bench) refuses(what string, r buildspec.Request) {
 	b.t.Helper()
 	var foreign *backend.ForeignObjectError
-	if err := b.Backend.Start(b.t.Context(), r); !errors.As(err, &foreign) {
+	if _, err := b.Backend.Start(b.t.Context(), r); !errors.As(err, &foreign) {
 		b.t.Fatalf("%s: error %v, want a ForeignObjectError", what, err)
 	}
 	if foreign.Object == "" || foreign.Why == "" {

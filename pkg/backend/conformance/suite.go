@@ -30,6 +30,9 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		"RemoveTwice":               removeTwice,
 		"RemoveWithoutRun":          removeWithoutRun,
 		"RemoveIsNotTheRunsDoing":   removeIsNotTheRunsDoing,
+		"AbandonAHangingRun":        abandonAHangingRun,
+		"ListIsOfOnePool":           listIsOfOnePool,
+		"ActiveWhileItRuns":         activeWhileItRuns,
 		"WatchTellsEachChangeOnce":  watchTellsEachChangeOnce,
 		"ResultOfARunThatEndedWell": resultOfARun,
 	} {
@@ -39,9 +42,10 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 
 func startIsIdempotent(b *bench) {
 	first := b.start(b.request())
-	b.must(b.Backend.Start(b.t.Context(), b.request()))
-	if again := b.start(b.request()); again.UID != first.UID {
-		b.t.Errorf("the same start made run %s beside %s", again.UID, first.UID)
+	uid, err := b.Backend.Start(b.t.Context(), b.request())
+	b.must(err)
+	if again := b.start(b.request()); again.UID != first.UID || uid != first.UID {
+		b.t.Errorf("the same start made runs %s and %s beside %s", uid, again.UID, first.UID)
 	}
 }
 
@@ -58,7 +62,7 @@ func listShowsWhatWasAskedFor(b *bench) {
 	if !strings.HasPrefix(got.Object, b.Backend.Kind()+"/") || got.UID == "" || got.Created.IsZero() {
 		b.t.Errorf("run %q of UID %q, made at %v", got.Object, got.UID, got.Created)
 	}
-	live, err := b.Backend.List(b.t.Context(), true)
+	live, err := b.Backend.List(b.t.Context(), b.Pool.Name, true)
 	b.must(err)
 	if diff := cmp.Diff([]backend.Observation{want}, live); diff != "" {
 		b.t.Errorf("build, read live:\n%s", diff)
@@ -117,7 +121,7 @@ func deleteRunOfAnEarlierRun(b *bench) {
 	b.one("the run is gone", func(o backend.Observation) bool { return o.UID == "" })
 	second := b.start(b.request())
 	b.must(b.Backend.DeleteRun(b.t.Context(), first))
-	live, err := b.Backend.List(b.t.Context(), true)
+	live, err := b.Backend.List(b.t.Context(), b.Pool.Name, true)
 	b.must(err)
 	if len(live) != 1 || live[0].UID != second.UID || live[0].Deleting {
 		b.t.Errorf("deleting the first run took the second: %+v", live)
@@ -153,9 +157,50 @@ func removeIsNotTheRunsDoing(b *bench) {
 	b.none()
 }
 
+// abandonAHangingRun: a run that does not go is let go of, and its build is
+// removed with it.
+func abandonAHangingRun(b *bench) {
+	o := b.start(b.request())
+	b.must(b.Stall(b.t.Context(), o))
+	b.must(b.Backend.Remove(b.t.Context(), o))
+	hangs := b.one("the build terminates", func(o backend.Observation) bool { return o.Deleting && !o.GoneBy.IsZero() })
+	b.must(b.Backend.Abandon(b.t.Context(), backend.Observation{RenderedConfig: hangs.RenderedConfig, UID: "another"}))
+	b.one("another run is not taken for it", func(o backend.Observation) bool { return o.UID == hangs.UID })
+	b.must(b.Backend.Abandon(b.t.Context(), hangs))
+	b.none()
+	b.must(b.Backend.Abandon(b.t.Context(), hangs))
+}
+
+func listIsOfOnePool(b *bench) {
+	b.start(b.request())
+	for _, live := range []bool{false, true} {
+		others, err := b.Backend.List(b.t.Context(), b.Pool.Name+"-other", live)
+		if err != nil || len(others) > 0 {
+			b.t.Errorf("builds of another pool, live %t: %+v, %v", live, others, err)
+		}
+	}
+}
+
+func activeWhileItRuns(b *bench) {
+	active := func(want ...string) {
+		b.t.Helper()
+		b.eventually(fmt.Sprintf("active pools are %q", want), func() error {
+			if got := b.Backend.Active(); !slices.Equal(got, want) {
+				return fmt.Errorf("they are %q", got)
+			}
+			return nil
+		})
+	}
+	active()
+	o := b.start(b.request())
+	active(b.Pool.Name)
+	b.must(b.Finish(b.t.Context(), o, digest))
+	active()
+}
+
 func watchTellsEachChangeOnce(b *bench) {
 	o := b.start(b.request())
-	b.must(b.Backend.Start(b.t.Context(), b.request()))
+	b.start(b.request())
 	b.must(b.Finish(b.t.Context(), o, digest))
 	ended := b.one("the run has ended", func(o backend.Observation) bool { return o.Phase == backend.PhaseSucceeded })
 	b.must(b.Backend.Remove(b.t.Context(), ended))

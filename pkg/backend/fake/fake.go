@@ -19,12 +19,16 @@ type Backend struct {
 	// Fail is asked before each call that changes something, with its name; an
 	// error is returned instead of doing it.
 	Fail func(call string) error
+	// Lose is asked after each such call that was done; its error is returned
+	// in place of the answer.
+	Lose func(call string) error
 
 	mu       sync.Mutex
 	notify   func(before, after *backend.Observation)
 	builds   map[string]backend.Observation // by rendered config
 	occupied map[string]bool
 	held     map[string]bool
+	printed  map[types.UID][]string
 	runs     int
 	calls    []string
 }
@@ -90,21 +94,52 @@ func (b *Backend) Release(config string) {
 }
 
 // List implements backend.Backend.
-func (b *Backend) List(context.Context, bool) ([]backend.Observation, error) {
+func (b *Backend) List(_ context.Context, pool string, _ bool) ([]backend.Observation, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var all []backend.Observation
+	var list []backend.Observation
 	for _, config := range slices.Sorted(maps.Keys(b.builds)) {
-		all = append(all, b.builds[config])
+		if o := b.builds[config]; o.Pool.Name == pool {
+			list = append(list, o)
+		}
 	}
-	return all, nil
+	return list, nil
+}
+
+// Active implements backend.Backend.
+func (b *Backend) Active() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pools := map[string]bool{}
+	for _, o := range b.builds {
+		if o.Phase.Active() {
+			pools[o.Pool.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(pools))
+}
+
+// Print makes a run print lines.
+func (b *Backend) Print(config string, lines ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	uid := b.builds[config].UID
+	set(&b.printed, uid, append(b.printed[uid], lines...))
+}
+
+// Log implements backend.Backend.
+func (b *Backend) Log(_ context.Context, o backend.Observation) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.printed[o.UID]), nil
 }
 
 // Start implements backend.Backend.
-func (b *Backend) Start(_ context.Context, r buildspec.Request) error {
+func (b *Backend) Start(_ context.Context, r buildspec.Request) (types.UID, error) {
 	if err := b.called("start " + r.RenderedConfig); err != nil {
-		return err
+		return "", err
 	}
+	var uid types.UID
 	var refusal error
 	b.change(r.RenderedConfig, func(o backend.Observation) *backend.Observation {
 		if o.RenderedConfig == "" {
@@ -128,9 +163,13 @@ func (b *Backend) Start(_ context.Context, r buildspec.Request) error {
 		if why != "" {
 			refusal = &backend.ForeignObjectError{Object: o.Object, Why: why}
 		}
+		uid = o.UID
 		return &o
 	})
-	return refusal
+	if refusal == nil {
+		refusal = b.lost("start " + r.RenderedConfig)
+	}
+	return uid, refusal
 }
 
 // DeleteRun implements backend.Backend.
@@ -140,11 +179,26 @@ func (b *Backend) DeleteRun(_ context.Context, o backend.Observation) error {
 	}
 	b.change(o.RenderedConfig, func(have backend.Observation) *backend.Observation {
 		if have.UID != "" && have.UID == o.UID {
-			have.Deleting, have.RunDeleting = true, true
+			have.Deleting, have.RunDeleting, have.GoneBy = true, true, have.Created
 		}
 		return b.going(have)
 	})
-	return nil
+	return b.lost("delete-run " + o.RenderedConfig)
+}
+
+// Abandon implements backend.Backend.
+func (b *Backend) Abandon(_ context.Context, o backend.Observation) error {
+	if err := b.called("abandon " + o.RenderedConfig); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	have := b.builds[o.RenderedConfig]
+	if have.UID == o.UID {
+		delete(b.held, o.RenderedConfig)
+	}
+	b.mu.Unlock()
+	b.change(o.RenderedConfig, b.going)
+	return b.lost("abandon " + o.RenderedConfig)
 }
 
 // Remove implements backend.Backend.
@@ -154,9 +208,12 @@ func (b *Backend) Remove(_ context.Context, o backend.Observation) error {
 	}
 	b.change(o.RenderedConfig, func(have backend.Observation) *backend.Observation {
 		have.Deleting, have.RunDeleting = true, false
+		if have.UID != "" {
+			have.GoneBy = have.Created
+		}
 		return b.going(have)
 	})
-	return nil
+	return b.lost("remove " + o.RenderedConfig)
 }
 
 // going is what is left of a build that was asked to go in part or in all.
@@ -178,6 +235,13 @@ func (b *Backend) called(call string) error {
 		return b.Fail(call)
 	}
 	return nil
+}
+
+func (b *Backend) lost(call string) error {
+	if b.Lose == nil {
+		return nil
+	}
+	return b.Lose(call)
 }
 
 // change replaces a build, or nothing, with what a function makes of it, and
@@ -212,9 +276,9 @@ func (b *Backend) change(config string, how func(backend.Observation) *backend.O
 	}
 }
 
-func set[V any](m *map[string]V, key string, value V) {
+func set[K comparable, V any](m *map[K]V, key K, value V) {
 	if *m == nil {
-		*m = map[string]V{}
+		*m = map[K]V{}
 	}
 	(*m)[key] = value
 }

@@ -30,6 +30,10 @@ func TestConforms(t *testing.T) {
 				b.Hold(o.RenderedConfig)
 				return nil
 			},
+			Stall: func(_ context.Context, o backend.Observation) error {
+				b.Hold(o.RenderedConfig)
+				return nil
+			},
 			Release: func(_ context.Context, o backend.Observation) error {
 				b.Release(o.RenderedConfig)
 				return nil
@@ -41,10 +45,10 @@ func TestConforms(t *testing.T) {
 func TestInducedFailure(t *testing.T) {
 	induced := errors.New("induced")
 	b := &fake.Backend{Fail: func(string) error { return induced }}
-	if err := b.Start(t.Context(), buildspec.Request{RenderedConfig: "x"}); !errors.Is(err, induced) {
+	if _, err := b.Start(t.Context(), buildspec.Request{RenderedConfig: "x"}); !errors.Is(err, induced) {
 		t.Errorf("error %v", err)
 	}
-	if all, err := b.List(t.Context(), true); err != nil || len(all) > 0 {
+	if all, err := b.List(t.Context(), "worker", true); err != nil || len(all) > 0 {
 		t.Errorf("builds %v, error %v", all, err)
 	}
 	if calls := b.Calls(); len(calls) != 1 || calls[0] != "start x" {

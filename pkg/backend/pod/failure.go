@@ -55,7 +55,8 @@ func observeFailure(o *backend.Observation, p *corev1.Pod) {
 	case p.Status.Reason == podEvicted && failed != nil && !disrupted(p):
 		// The kubelet marks the evictions that are no fault of the pod's.
 		o.Reason = api.ReasonOutOfStorage
-		o.Message = fmt.Sprintf("%s; raise the limit for ephemeral-storage with %s", strings.TrimRight(p.Status.Message, ". "), api.KeyBuildPodResources)
+		o.Message = fmt.Sprintf("%s; write less in the Dockerfile, or raise limits.ephemeral-storage in %s of ConfigMap %s, which limits each emptyDir too",
+			strings.TrimRight(p.Status.Message, ". "), api.KeyBuildPodResources, api.ConfigMapBuildConfig)
 	case slices.Contains(interruptions, p.Status.Reason) || disrupted(p):
 		o.Phase, o.Reason = backend.PhaseInterrupted, api.ReasonBuildInterrupted
 		o.Message = strings.TrimSpace(p.Status.Reason + " " + p.Status.Message)

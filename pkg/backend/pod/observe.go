@@ -71,6 +71,9 @@ func observeOne(root *corev1.ConfigMap, p *corev1.Pod) *backend.Observation {
 func observePod(o *backend.Observation, p *corev1.Pod) {
 	o.UID = p.UID
 	o.Created = p.CreationTimestamp.Time
+	if p.DeletionTimestamp != nil {
+		o.GoneBy = p.DeletionTimestamp.Time
+	}
 	if p.Status.StartTime != nil {
 		o.Started = p.Status.StartTime.Time
 	}

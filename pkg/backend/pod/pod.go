@@ -12,7 +12,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -43,6 +45,9 @@ func (b *Backend) Kind() string { return Kind }
 
 // Watch implements backend.Backend.
 func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
+	if err := b.informers.Pods.AddIndexers(cache.Indexers{activeIndex: activeOf}); err != nil {
+		return fmt.Errorf("indexing build pods: %w", err)
+	}
 	err := kube.Listen(b.informers.Pods, func(before, after *corev1.Pod) {
 		if b.removing(cmp.Or(after, before)) {
 			return
@@ -51,7 +56,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 		if was != nil && is != nil {
 			was.Started = is.Started
 			if !is.Phase.Active() {
-				was.Deleting, was.RunDeleting = is.Deleting, is.RunDeleting
+				was.Deleting, was.RunDeleting, was.GoneBy = is.Deleting, is.RunDeleting, is.GoneBy
 			}
 		}
 		if !reflect.DeepEqual(was, is) {
@@ -77,54 +82,50 @@ func (b *Backend) removing(p *corev1.Pod) bool {
 }
 
 // List implements backend.Backend.
-func (b *Backend) List(ctx context.Context, live bool) ([]backend.Observation, error) {
-	if !live {
-		return b.cached()
-	}
-	options := metav1.ListOptions{LabelSelector: labels.Set{api.LabelBuildPod: "", api.LabelRole: api.RoleRun}.String()}
-	pods, err := b.client.CoreV1().Pods(b.namespace).List(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("listing build pods: %w", err)
-	}
-	podList := make([]*corev1.Pod, len(pods.Items))
-	for i := range pods.Items {
-		podList[i] = &pods.Items[i]
-	}
+func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
 	// Inputs are large and cost nothing: Start asks the API server about the ones it needs.
-	maps, err := b.inputs()
-	if err != nil {
-		return nil, err
+	maps := roots(b.informers.BuildMapsOf(pool))
+	if !live {
+		return observe(maps, runs(b.informers.PodsOf(pool))), nil
 	}
-	return observe(maps, podList), nil
-}
-
-func (b *Backend) cached() ([]backend.Observation, error) {
-	pods, err := b.informers.PodLister.Pods(b.namespace).List(withRole(api.RoleRun))
+	list, err := b.client.CoreV1().Pods(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{
+		api.LabelBuildPod: "", api.LabelRole: api.RoleRun, api.LabelTargetPool: names.LabelValue(pool),
+	}.String()})
 	if err != nil {
-		return nil, fmt.Errorf("listing build pods: %w", err)
+		return nil, fmt.Errorf("listing build pods of pool %q: %w", pool, err)
 	}
-	maps, err := b.inputs()
-	if err != nil {
-		return nil, err
+	var pods []*corev1.Pod
+	for i := range list.Items {
+		// A label holds a long name in part only.
+		if p := &list.Items[i]; p.Annotations[api.AnnotationPool] == pool {
+			pods = append(pods, p)
+		}
 	}
 	return observe(maps, pods), nil
 }
 
-// inputs returns the cached roots.
-func (b *Backend) inputs() ([]*corev1.ConfigMap, error) {
-	maps, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).List(withRole(api.RoleInput))
-	if err != nil {
-		return nil, fmt.Errorf("listing build inputs: %w", err)
+// activeIndex indexes the pods of active runs by their pool.
+const activeIndex = "active"
+
+func activeOf(obj any) ([]string, error) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok || p.Labels[api.LabelRole] != api.RoleRun || !observeOne(nil, p).Phase.Active() {
+		return nil, nil
 	}
-	return roots(maps), nil
+	return []string{p.Annotations[api.AnnotationPool]}, nil
 }
 
-func withRole(role string) labels.Selector {
-	return labels.SelectorFromSet(labels.Set{api.LabelRole: role})
+// Active implements backend.Backend.
+func (b *Backend) Active() []string {
+	return b.informers.Pods.GetIndexer().ListIndexFuncValues(activeIndex)
+}
+
+func runs(pods []*corev1.Pod) []*corev1.Pod {
+	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return p.Labels[api.LabelRole] != api.RoleRun })
 }
 
 func roots(maps []*corev1.ConfigMap) []*corev1.ConfigMap {
-	return slices.DeleteFunc(slices.Clone(maps), func(cm *corev1.ConfigMap) bool { return !isRoot(cm) })
+	return slices.DeleteFunc(maps, func(cm *corev1.ConfigMap) bool { return !isRoot(cm) })
 }
 
 func isRoot(cm *corev1.ConfigMap) bool {
@@ -133,14 +134,14 @@ func isRoot(cm *corev1.ConfigMap) bool {
 }
 
 // Start implements backend.Backend.
-func (b *Backend) Start(ctx context.Context, r buildspec.Request) error {
+func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, error) {
 	top, err := b.ensureInput(ctx, r, root(r))
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, cm := range dependents(r, top) {
 		if _, err := b.ensureInput(ctx, r, cm); err != nil {
-			return err
+			return "", err
 		}
 	}
 	return b.ensureRun(ctx, r, run(r, top))
@@ -171,23 +172,23 @@ func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *co
 	return mended, nil
 }
 
-func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) error {
+func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) (types.UID, error) {
 	client := b.client.CoreV1().Pods(b.namespace)
-	_, err := client.Create(ctx, want, metav1.CreateOptions{})
+	made, err := client.Create(ctx, want, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		if err != nil {
-			return fmt.Errorf("creating build pod %q: %w", want.Name, err)
+			return "", fmt.Errorf("creating build pod %q: %w", want.Name, err)
 		}
-		return nil
+		return made.UID, nil
 	}
 	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("reading build pod %q: %w", want.Name, err)
+		return "", fmt.Errorf("reading build pod %q: %w", want.Name, err)
 	}
 	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
-		return &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
+		return "", &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
 	}
-	return mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta)
+	return have.UID, mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta)
 }
 
 // mine confirms that an object which was there already is this request's.
@@ -220,6 +221,15 @@ func (b *Backend) DeleteRun(ctx context.Context, o backend.Observation) error {
 		Preconditions: metav1.NewUIDPreconditions(string(o.UID)),
 	})
 	return gone(err, "deleting build pod", name)
+}
+
+// Abandon implements backend.Backend. It is what "kubectl delete --force" does.
+func (b *Backend) Abandon(ctx context.Context, o backend.Observation) error {
+	name, now := names.Build(o.RenderedConfig), int64(0)
+	err := b.client.CoreV1().Pods(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions: metav1.NewUIDPreconditions(string(o.UID)), GracePeriodSeconds: &now,
+	})
+	return gone(err, "abandoning build pod", name)
 }
 
 // Remove implements backend.Backend.

@@ -30,8 +30,9 @@ type knownConfig struct {
 	config  *osbuild.RenderedConfig
 }
 
-// get returns nil for a config that does not exist.
-func (c *configCache) get(ctx context.Context, name string) (*osbuild.RenderedConfig, error) {
+// get returns nil for a config that does not exist. What records tell of it
+// spares reading it.
+func (c *configCache) get(ctx context.Context, name string, records []osbuild.Record) (*osbuild.RenderedConfig, error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -51,6 +52,14 @@ func (c *configCache) get(ctx context.Context, name string) (*osbuild.RenderedCo
 	c.mu.Unlock()
 	if ok && known.version == m.GetResourceVersion() {
 		return known.config, nil
+	}
+	for _, r := range records {
+		if r.RenderedConfig == name && r.Config.Of(m) {
+			config := r.Config
+			config.Name = name
+			c.remember(name, knownConfig{version: m.GetResourceVersion(), config: &config})
+			return &config, nil
+		}
 	}
 	mc, err := c.read(ctx, name)
 	if mc == nil || err != nil {
@@ -82,12 +91,14 @@ func (c *configCache) remember(name string, known knownConfig) {
 	if c.known == nil {
 		c.known = map[string]knownConfig{}
 	}
-	for other := range c.known {
-		if _, err := c.lister.Get(other); apierrors.IsNotFound(err) {
-			delete(c.known, other)
-		}
-	}
 	c.known[name] = known
+}
+
+// forget drops a config that was deleted.
+func (c *configCache) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.known, name)
 }
 
 // document is the JSON of a MachineConfig as it goes into a build: without

@@ -43,7 +43,7 @@ type Options struct {
 	BuilderImage string
 	Recorder     record.EventRecorder
 	Metrics      *metrics.Builds
-	Clock        clock.PassiveClock
+	Clock        clock.WithTicker
 	// Inspect asks a registry about an image; nil for the real way.
 	Inspect func(ctx context.Context, q registry.Question) (registry.Info, error)
 }
@@ -54,9 +54,8 @@ type Controller struct {
 	runner  *controller.Runner
 	checker *registry.Checker
 	configs *configCache
-	// starting serializes the starts of builds, so that the limit holds.
-	starting sync.Mutex
-	own      ownWrites
+	queue   *queue
+	own     ownWrites
 	// recorded is the hash of the records that this loop wrote, by name;
 	// their events need no sync.
 	recorded sync.Map
@@ -67,8 +66,9 @@ func New(o Options) (*Controller, error) {
 	c := &Controller{
 		Options: o,
 		configs: &configCache{client: o.Clients.MachineConfig, lister: o.Informers.ConfigLister},
+		queue:   newQueue(),
 	}
-	c.runner = controller.NewRunner(Name, c.sync)
+	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
 	c.checker = registry.NewChecker(registry.CheckerOptions{Clock: o.Clock, Notify: c.runner.Enqueue, Inspect: o.Inspect})
 	return c, c.watch()
 }
@@ -98,16 +98,13 @@ func (c *Controller) watch() error {
 
 func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 	if after == nil {
+		c.queue.drop(before.Name)
 		c.runner.Enqueue(before.Name)
-		c.enqueueWhere(waitsForSlot)
+		c.wakeQueue()
 		return
 	}
-	if before != nil && waitsForSlot(before) && !waitsForSlot(after) {
-		c.enqueueWhere(waitsForSlot)
-	}
-	if waitsForSlot(after) && (before == nil || !waitsForSlot(before)) {
-		// It joined by what it saw then; whoever is first by what is known now may start.
-		c.enqueueFirst()
+	if c.queue.take(after) {
+		c.wakeQueue()
 	}
 	if !c.own.made(after) {
 		c.runner.Enqueue(after.Name)
@@ -117,16 +114,22 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 // configEvent wakes the pools that target a MachineConfig.
 func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 	m := cmp.Or(after, before)
+	if after == nil {
+		c.configs.forget(m.Name)
+	}
 	c.enqueueWhere(func(p *mcfgv1.MachineConfigPool) bool { return p.Spec.Configuration.Name == m.Name })
 }
 
 func (c *Controller) buildEvent(before, after *backend.Observation) {
 	pool := cmp.Or(after, before).Pool.Name
+	if after != nil {
+		c.queue.seen(pool, after.UID)
+	}
 	ended := after == nil || before != nil && before.Phase.Active() && !after.Phase.Active()
 	switch {
 	case ended:
 		c.runner.Enqueue(pool)
-		c.enqueueWhere(waitsForSlot)
+		c.wakeQueue()
 	case after != nil && after.Phase.Active() && after.Message == "":
 		// There is nothing to do but to tell, and most builds end before anybody could read it.
 		c.runner.EnqueueAfter(pool, tellAfter)
@@ -143,6 +146,8 @@ func (c *Controller) recordEvent(before, after *corev1.ConfigMap) {
 	if written, ok := c.recorded.Load(m.Name); ok && after != nil && written == names.Content([]byte(after.Data[api.KeyRecord])) {
 		return
 	}
+	// Who writes it back to what it was tells something all the same.
+	c.recorded.Delete(m.Name)
 	c.runner.Enqueue(m.Annotations[api.AnnotationPool])
 }
 
@@ -166,60 +171,15 @@ func text(cm *corev1.ConfigMap, key string) string {
 	return string(cm.BinaryData[key])
 }
 
-// enqueueFirst enqueues the pool that has waited longest for a slot.
-func (c *Controller) enqueueFirst() {
-	var first *mcfgv1.MachineConfigPool
-	c.each(func(p *mcfgv1.MachineConfigPool) {
-		if waitsForSlot(p) && (first == nil || waitsLonger(p, first)) {
-			first = p
-		}
-	})
-	if first != nil {
-		c.runner.Enqueue(first.Name)
-	}
-}
-
-// waitsLonger orders two pools that wait for a slot; conditions have whole
-// seconds, so that names decide between neighbours.
-func waitsLonger(a, b *mcfgv1.MachineConfigPool) bool {
-	sinceA, _ := waitingSince(a)
-	sinceB, _ := waitingSince(b)
-	return sinceA.Before(sinceB) || (sinceA.Equal(sinceB) && a.Name < b.Name)
-}
-
 // enqueueWhere enqueues the opted-in pools that a condition holds for.
 func (c *Controller) enqueueWhere(holds func(*mcfgv1.MachineConfigPool) bool) {
-	c.each(func(p *mcfgv1.MachineConfigPool) {
-		if holds(p) {
-			c.runner.Enqueue(p.Name)
-		}
-	})
-}
-
-// each calls f for every opted-in pool.
-func (c *Controller) each(f func(*mcfgv1.MachineConfigPool)) {
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
 	if err != nil {
 		return // a lister's List has no error to give
 	}
 	for _, p := range pools {
-		if _, optedIn := p.Labels[api.LabelLayeringEnabled]; optedIn {
-			f(p)
+		if _, optedIn := p.Labels[api.LabelLayeringEnabled]; optedIn && holds(p) {
+			c.runner.Enqueue(p.Name)
 		}
 	}
-}
-
-// waitsForSlot is true for a pool whose status says that it is in the queue.
-func waitsForSlot(p *mcfgv1.MachineConfigPool) bool {
-	_, ok := waitingSince(p)
-	return ok
-}
-
-func waitingSince(p *mcfgv1.MachineConfigPool) (time.Time, bool) {
-	for _, cond := range p.Status.Conditions {
-		if cond.Type == mcfgv1.MachineConfigPoolBuildPending && cond.Status == corev1.ConditionTrue && cond.Reason == api.ReasonWaitingForSlot {
-			return cond.LastTransitionTime.Time, true
-		}
-	}
-	return time.Time{}, false
 }

@@ -107,7 +107,7 @@ func (f *fixture) start(t *testing.T) *rig {
 		machineConfig = append(machineConfig, p)
 		mc := &mcfgv1.MachineConfig{
 			TypeMeta:   metav1.TypeMeta{APIVersion: mcfgv1.GroupVersion.String(), Kind: "MachineConfig"},
-			ObjectMeta: metav1.ObjectMeta{Name: p.Spec.Configuration.Name, ResourceVersion: "3"},
+			ObjectMeta: metav1.ObjectMeta{Name: p.Spec.Configuration.Name, ResourceVersion: "3", UID: "config-1", Generation: 1},
 			Spec:       mcfgv1.MachineConfigSpec{Config: runtime.RawExtension{Raw: []byte(`{"ignition":{"version":"3.4.0"}}`)}},
 		}
 		machineConfig = append(machineConfig, mc)
@@ -142,7 +142,7 @@ func (f *fixture) start(t *testing.T) *rig {
 	r.events = recorder.Events
 	r.Controller, err = New(Options{
 		Clients: clients, Informers: informers, Backend: r.backend, Namespace: namespace, BuilderImage: "registry.example.com/builder:1",
-		Recorder: recorder, Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: clocktesting.NewFakePassiveClock(now),
+		Recorder: recorder, Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(now),
 		Inspect: func(_ context.Context, q registry.Question) (registry.Info, error) {
 			r.mu.Lock()
 			r.asked = &q
@@ -163,23 +163,28 @@ func (f *fixture) start(t *testing.T) *rig {
 	return r
 }
 
+// describe is what a request is called in the rows.
+func describe(a clienttesting.Action) string {
+	what := a.GetVerb() + " " + a.GetResource().Resource
+	if sub := a.GetSubresource(); sub != "" {
+		what += "/" + sub
+	}
+	name := ""
+	switch a := a.(type) {
+	case clienttesting.CreateAction: // an update is one as well
+		if m, ok := a.GetObject().(metav1.Object); ok {
+			name = m.GetName()
+		}
+	case interface{ GetName() string }:
+		name = a.GetName()
+	}
+	return what + " " + name
+}
+
 // reactor takes note of writes and induces errors.
 func (r *rig) reactor(f *fixture) clienttesting.ReactionFunc {
 	return func(a clienttesting.Action) (bool, runtime.Object, error) {
-		what := a.GetVerb() + " " + a.GetResource().Resource
-		if sub := a.GetSubresource(); sub != "" {
-			what += "/" + sub
-		}
-		name := ""
-		switch a := a.(type) {
-		case clienttesting.CreateAction: // an update is one as well
-			if m, ok := a.GetObject().(metav1.Object); ok {
-				name = m.GetName()
-			}
-		case interface{ GetName() string }:
-			name = a.GetName()
-		}
-		what += " " + name
+		what := describe(a)
 		if slices.Contains([]string{"get", "list", "watch"}, a.GetVerb()) {
 			return f.fail[what] != nil, nil, f.fail[what]
 		}

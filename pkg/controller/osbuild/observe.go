@@ -9,14 +9,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
-	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -27,6 +24,9 @@ type view struct {
 	observed osbuild.Observed
 	settings buildconfig.Settings
 	now      time.Time
+	// secrets are what must not be shown of the credentials that were read; nil
+	// while none were.
+	secrets []string
 	// accessWrong: a user may mend a Secret or the service CA, which are not watched.
 	accessWrong bool
 }
@@ -50,13 +50,10 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 		ImageConfig: pool.Annotations[api.AnnotationImageConfig],
 		Conditions:  pool.Status.Conditions,
 	}
-	all, err := c.builds(ctx, name, live, &v.observed)
-	if err != nil {
+	if v.observed.Builds, err = c.Backend.List(ctx, name, live); err != nil {
 		return nil, err
 	}
-	if v.observed.Records, err = c.records(ctx, name); err != nil {
-		return nil, err
-	}
+	v.observed.Records = c.records(ctx, name)
 	in, err := c.inputs(ctx, pool, v.observed)
 	if err != nil {
 		return nil, err
@@ -69,8 +66,9 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 		in.Problems, v.accessWrong = problems, len(problems) > 0
 	}
 	v.desired = osbuild.Desire(in)
-	v.observed.Slots = c.slots(pool, in.Settings, all)
+	v.observed.Slots = c.queue.slots(name, in.Settings.MaxConcurrentBuilds, c.Backend.Active())
 	v.settings = in.Settings
+	c.measure(v)
 	return v, c.askRegistry(ctx, v)
 }
 
@@ -94,41 +92,22 @@ func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.
 	return pool, nil
 }
 
-// builds fills in the pool's builds; a live view returns those of all pools.
-func (c *Controller) builds(ctx context.Context, pool string, live bool, o *osbuild.Observed) ([]backend.Observation, error) {
-	all, err := c.Backend.List(ctx, live)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range all {
-		if b.Pool.Name == pool {
-			o.Builds = append(o.Builds, b)
-		}
-	}
-	return all, nil
-}
-
 // records reads the pool's build records. One that cannot be read counts as
 // none: the worst that follows is a build that was not needed.
-func (c *Controller) records(ctx context.Context, pool string) ([]osbuild.Record, error) {
-	maps, err := c.Informers.BuildMapLister.ConfigMaps(c.Namespace).List(labels.SelectorFromSet(labels.Set{
-		api.LabelRole: api.RoleRecord, api.LabelTargetPool: names.LabelValue(pool),
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("listing build records: %w", err)
-	}
+func (c *Controller) records(ctx context.Context, pool string) []osbuild.Record {
 	var records []osbuild.Record
-	for _, cm := range maps {
+	for _, cm := range c.Informers.BuildMapsOf(pool) {
+		if cm.Labels[api.LabelRole] != api.RoleRecord {
+			continue
+		}
 		r, err := osbuild.ParseRecord([]byte(cm.Data[api.KeyRecord]))
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "Build record is not used", "configMap", klog.KObj(cm))
 			r = osbuild.Record{RenderedConfig: cm.Annotations[api.AnnotationRenderedConfig]}
 		}
-		if cm.Annotations[api.AnnotationPool] == pool {
-			records = append(records, r)
-		}
+		records = append(records, r)
 	}
-	return records, nil
+	return records
 }
 
 func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool, o osbuild.Observed) (osbuild.Inputs, error) {
@@ -149,7 +128,7 @@ func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 		return in, nil
 	}
 	var err error
-	in.Config, err = c.configs.get(ctx, target)
+	in.Config, err = c.configs.get(ctx, target, o.Records)
 	return in, err
 }
 
@@ -160,28 +139,4 @@ func renderDegraded(pool *mcfgv1.MachineConfigPool) *string {
 		}
 	}
 	return nil
-}
-
-// slots counts the builds of other pools, and the pools that have waited longer.
-func (c *Controller) slots(pool *mcfgv1.MachineConfigPool, s buildconfig.Settings, all []backend.Observation) osbuild.Slots {
-	slots := osbuild.Slots{Free: s.MaxConcurrentBuilds}
-	for _, b := range all {
-		if b.Phase.Active() && b.Pool.Name != pool.Name {
-			slots.Free--
-		}
-	}
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return slots // a lister's List has no error to give
-	}
-	waits := waitsForSlot(pool)
-	for _, other := range pools {
-		if other.Name == pool.Name {
-			continue
-		}
-		if waitsForSlot(other) && (!waits || waitsLonger(other, pool)) {
-			slots.Ahead++
-		}
-	}
-	return slots
 }

@@ -38,10 +38,12 @@ func (o *ownWrites) write(pool *mcfgv1.MachineConfigPool, do func() (*mcfgv1.Mac
 	defer o.mu.Unlock()
 	w.writing = false
 	if err == nil {
-		w.before = append(w.before, pool.ResourceVersion)
-		w.version, w.pool = after.ResourceVersion, after
+		w.version, w.pool, w.before = after.ResourceVersion, after, append(w.before, pool.ResourceVersion)
 	}
 	missed = slices.ContainsFunc(w.early, func(version string) bool { return !w.knows(version) })
+	if err == nil && slices.Contains(w.early, w.version) {
+		w.cached()
+	}
 	w.early = nil
 	return after, missed, err
 }
@@ -61,6 +63,9 @@ func (o *ownWrites) begin(name string) *ownWrite {
 	return w
 }
 
+// cached lets go of the pool: the cache has the last write, or a later one.
+func (w *ownWrite) cached() { w.pool, w.before = nil, nil }
+
 // knows is true for the version that the last write made, and for those before
 // it that the cache has not shown yet.
 func (w *ownWrite) knows(version string) bool {
@@ -78,7 +83,7 @@ func (o *ownWrites) latest(cached *mcfgv1.MachineConfigPool) *mcfgv1.MachineConf
 	if w.pool != nil && slices.Contains(w.before, cached.ResourceVersion) {
 		return w.pool
 	}
-	w.pool, w.before = nil, nil
+	w.cached()
 	return cached
 }
 
@@ -95,6 +100,9 @@ func (o *ownWrites) made(pool *mcfgv1.MachineConfigPool) bool {
 		w.early = append(w.early, pool.ResourceVersion)
 		return true
 	default:
+		if w.version == pool.ResourceVersion {
+			w.cached()
+		}
 		return w.knows(pool.ResourceVersion)
 	}
 }

@@ -35,11 +35,11 @@ func TestOwnWrites(t *testing.T) {
 	if write("1", "2", "2") {
 		t.Error("the early event of our own write counts as missed")
 	}
-	if got := o.latest(at("1")).ResourceVersion; got != "2" {
-		t.Errorf("while the cache shows 1, the loop reads %s, want 2", got)
-	}
 	if write("2", "3") {
 		t.Error("a write without events missed one")
+	}
+	if got := o.latest(at("2")).ResourceVersion; got != "3" {
+		t.Errorf("while the cache shows 2, the loop reads %s, want 3", got)
 	}
 	for _, version := range []string{"2", "3"} {
 		if !o.made(at(version)) {

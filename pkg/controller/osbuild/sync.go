@@ -19,33 +19,26 @@ import (
 )
 
 // How soon to look again at what no watch tells of: a Secret that a user has
-// to mend, and a name that an object of somebody else's holds.
+// to mend, a name that an object of somebody else's holds, and a run that was
+// started and may have gone before a watch could show it.
 const (
 	accessPoll  = 5 * time.Second
 	foreignPoll = 2 * time.Second
+	unseenPoll  = 30 * time.Second
 )
 
 // sync does one round for one pool.
 func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
-	log := klog.FromContext(ctx)
-	v, err := c.observe(ctx, name, false)
+	v, next, err := c.look(ctx, name)
 	if v == nil || err != nil {
 		c.forget(name, v, err)
 		return 0, err
 	}
-	next := v.plan()
-	if next.Starts() {
-		// Starting costs: decide again from a live read, one pool at a time.
-		c.starting.Lock()
-		defer c.starting.Unlock()
-		if v, err = c.observe(ctx, name, true); v == nil || err != nil {
-			return 0, err
-		}
-		next = v.plan()
-	}
-	log.V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
+	klog.FromContext(ctx).V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
+	c.completeRecords(ctx, v, next.Actions)
 	done, err := c.apply(ctx, v, next.Actions)
 	if err == nil && v.takeRecord(done) {
+		c.measure(v)
 		// What follows from a record needs no event of it to be seen.
 		return c.goOn(ctx, v, done)
 	}
@@ -60,10 +53,36 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if err := c.writeStatus(ctx, v, done); err != nil {
 		return 0, err
 	}
-	if v.accessWrong {
-		next.RequeueAfter = accessPoll
+	return c.lookAgain(v, next.RequeueAfter), nil
+}
+
+// look observes a pool and plans. A plan that starts a build costs, so it is
+// made again from a live read.
+func (c *Controller) look(ctx context.Context, name string) (*view, osbuild.NextSteps, error) {
+	v, err := c.observe(ctx, name, false)
+	if v == nil || err != nil {
+		return v, osbuild.NextSteps{}, err
 	}
-	return next.RequeueAfter, nil
+	next := v.plan()
+	if !next.Starts() && !c.queue.holds(name) {
+		return v, next, nil
+	}
+	if v, err = c.observe(ctx, name, true); v == nil || err != nil {
+		return v, osbuild.NextSteps{}, err
+	}
+	return v, c.startable(ctx, v), nil
+}
+
+// lookAgain is when to look again, with what no watch tells of in mind.
+func (c *Controller) lookAgain(v *view, after time.Duration) time.Duration {
+	switch {
+	case v.accessWrong:
+		return accessPoll
+	case c.queue.holds(v.pool.Name) && (after == 0 || after > unseenPoll):
+		return unseenPoll
+	default:
+		return after
+	}
 }
 
 // goOn does the rest of a round whose first part wrote a record.
@@ -72,6 +91,12 @@ func (c *Controller) goOn(ctx context.Context, v *view, done []osbuild.Action) (
 		return 0, err
 	}
 	next := v.plan()
+	if next.Starts() {
+		// That is for a round of its own, with a live read.
+		c.runner.Enqueue(v.pool.Name)
+		next.Actions = nil
+	}
+	c.completeRecords(ctx, v, next.Actions)
 	more, err := c.apply(ctx, v, next.Actions)
 	if err != nil {
 		return 0, err
@@ -95,10 +120,20 @@ func (v *view) takeRecord(done []osbuild.Action) bool {
 	return false
 }
 
+// measure lets the metrics count what is new in a pool's world.
+func (c *Controller) measure(v *view) {
+	if v.desired.OptedOut {
+		c.Metrics.Forget(v.pool.Name)
+		return
+	}
+	c.Metrics.Observe(v.pool.Name, v.observed)
+}
+
 // forget drops what was remembered of a pool that is gone.
 func (c *Controller) forget(name string, v *view, err error) {
 	if v == nil && err == nil {
 		c.own.forget(name)
+		c.queue.drop(name)
 		c.checker.Forget(name)
 		c.Metrics.Forget(name)
 	}
@@ -119,9 +154,12 @@ func (c *Controller) apply(ctx context.Context, v *view, actions []osbuild.Actio
 		case osbuild.RemoveBuild:
 			log.Info("Removing build", "build", a.Build.Object, "phase", a.Build.Phase)
 			err = c.Backend.Remove(ctx, a.Build)
+		case osbuild.AbandonRun:
+			log.Info("Abandoning run that does not go", "build", a.Build.Object, "goneBy", a.Build.GoneBy)
+			err = c.Backend.Abandon(ctx, a.Build)
 		case osbuild.WriteRecord:
 			log.Info("Recording", "build", a.Record.Object, "outcome", a.Record.Outcome, "reason", a.Record.Reason)
-			err = c.writeRecord(ctx, v.pool, a.Record)
+			err = c.writeRecord(ctx, v.pool, a)
 		case osbuild.DeleteRecord:
 			err = c.deleteRecord(ctx, a.RenderedConfig)
 		case osbuild.Annotate:
@@ -131,7 +169,6 @@ func (c *Controller) apply(ctx context.Context, v *view, actions []osbuild.Actio
 		if err != nil {
 			return actions[:i], err
 		}
-		c.Metrics.Done(v.pool.Name, action)
 	}
 	return actions, nil
 }
@@ -144,7 +181,12 @@ func (c *Controller) start(ctx context.Context, a osbuild.StartBuild, specHash s
 	a.Request.MachineConfig = payload
 	// What the registry said before this build tells nothing about its result.
 	c.checker.Forget(a.Request.Pool.Name)
-	return c.Backend.Start(ctx, a.Request)
+	run, err := c.Backend.Start(ctx, a.Request)
+	if err != nil {
+		return err
+	}
+	c.started(ctx, a.Request.Pool.Name, run)
+	return nil
 }
 
 func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) error {
@@ -162,9 +204,11 @@ func (c *Controller) refused(v *view, err error) (time.Duration, error) {
 	var foreign *backend.ForeignObjectError
 	switch {
 	case errors.As(err, &foreign):
+		c.giveBack(v.pool.Name)
 		v.desired.Waiting = &osbuild.Obstacle{Reason: api.ReasonWaitingForCleanup, Message: err.Error()}
 		return foreignPoll, nil
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
+		c.giveBack(v.pool.Name)
 		v.desired.Blocked = &osbuild.Obstacle{Reason: api.ReasonCannotStart, Message: err.Error()}
 		return time.Minute, nil
 	}

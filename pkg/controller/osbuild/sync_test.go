@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -69,7 +71,7 @@ func run(d osbuild.Desired, phase backend.Phase, change ...func(*backend.Observa
 
 func recorded(t *testing.T, d osbuild.Desired, outcome osbuild.Outcome) *corev1.ConfigMap {
 	t.Helper()
-	r := osbuild.Record{Pool: d.Request.Pool, RenderedConfig: config, InputsHash: d.Request.ID, Inputs: d.Fingerprint, Outcome: outcome, LastRun: "run-1", Finished: now}
+	r := osbuild.Record{Pool: d.Request.Pool, RenderedConfig: config, InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, Outcome: outcome, LastRun: "run-1", Finished: now}
 	if outcome == osbuild.Succeeded {
 		r.Image = image
 	}
@@ -152,7 +154,7 @@ func TestSync(t *testing.T) {
 		"S04: the name is taken":      {[]func(*fixture){induce(startIt, &backend.ForeignObjectError{Object: "pod/x", Why: "it is being deleted"})}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildPending/WaitingForCleanup", requeue: foreignPoll, again: true}},
 		"conflict at the status":      {[]func(*fixture){induce(tellIt, errConflict), withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{startIt, tellIt}, events: "BuildStarted", err: apierrors.IsConflict, again: true}},
 		"deleted before the status":   {[]func(*fixture){induce(tellIt, apierrors.NewNotFound(mcfgv1.Resource("machineconfigpools"), "worker")), withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{startIt, tellIt}, again: true}},
-		"opted out meanwhile":         {[]func(*fixture){func(f *fixture) { f.live = newPool("worker"); f.live.Labels = nil }, withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{"delete configmaps digest-" + config}, again: true}},
+		"opted out meanwhile":         {[]func(*fixture){func(f *fixture) { f.live = newPool("worker"); f.live.Labels = nil }, withRecord(recorded(t, d, osbuild.Retrying)), func(f *fixture) { f.registry = newFixture().registry }}, wanted{writes: []string{"delete configmaps digest-" + config}, again: true}},
 		"running":                     {[]func(*fixture){with(run(d, backend.PhaseRunning))}, wanted{writes: []string{tellIt}, verdict: "Building/BuildRunning", events: "BuildBuilding"}},
 		"succeeded":                   {[]func(*fixture){with(run(d, backend.PhaseSucceeded))}, wanted{writes: []string{recordIt, annotate, removeIt, tellIt}, verdict: "BuildSuccess/BuildSucceeded", events: "BuildCompleted"}},
 		"S15: conflict at the record": {[]func(*fixture){with(run(d, backend.PhaseSucceeded)), induce(recordIt, errConflict)}, wanted{writes: []string{recordIt}, verdict: isRunning, err: apierrors.IsConflict, again: true}},
@@ -182,7 +184,23 @@ func TestSync(t *testing.T) {
 		},
 		"S25: opted out": {
 			[]func(*fixture){optedOut, result, with(run(d, backend.PhaseRunning)), withRecord(success), tracked},
-			wanted{writes: []string{removeIt, "delete configmaps digest-" + config, annotate, tellIt}, events: "BuildDeleted", again: true},
+			wanted{writes: []string{removeIt, "delete configmaps digest-" + config, annotate, tellIt}, events: "BuildDeleted", again: true, requeue: 2 * time.Minute},
+		},
+		"S17: it ended while the controller was down": {
+			[]func(*fixture){with(run(d, backend.PhaseSucceeded)), func(f *fixture) {
+				f.pools[0].Status.Conditions = f.pools[0].Status.Conditions[:1] // nothing was told of it
+			}},
+			wanted{writes: []string{tellIt, recordIt, annotate, removeIt, tellIt}, verdict: "BuildSuccess/BuildSucceeded", events: "BuildCompleted"},
+		},
+		"S18: the config changed while the controller was down": {
+			[]func(*fixture){with(run(d, backend.PhaseRunning)), tracked, func(f *fixture) { f.pools[0].Spec.Configuration.Name = "rendered-worker-b" }},
+			wanted{writes: []string{removeIt, tellIt, "start rendered-worker-b", tellIt}, verdict: "BuildPending/BuildPending BuildInterrupted/BuildInterrupted", events: "BuildInterrupted BuildStarted"},
+		},
+		"S26: the pool is being deleted": {
+			[]func(*fixture){result, with(run(d, backend.PhaseRunning)), withRecord(success), tracked, func(f *fixture) {
+				f.pools[0].DeletionTimestamp, f.pools[0].Finalizers = &metav1.Time{Time: now}, []string{"theirs"}
+			}},
+			wanted{writes: []string{removeIt, "delete configmaps digest-" + config, annotate, tellIt}, events: "BuildDeleted", requeue: 2 * time.Minute, again: true},
 		},
 		"S06: no slot is free": {
 			[]func(*fixture){func(f *fixture) {
@@ -276,5 +294,83 @@ func TestRegistryIsAskedWithTheCredentials(t *testing.T) {
 	}
 	if len(r.asked.CAs) != 1 || string(r.asked.CAs[0]) != authority {
 		t.Errorf("the registry is asked with %d CAs", len(r.asked.CAs))
+	}
+}
+
+// TestS28SharedSecretThatRotates: two pools share a Secret of the legacy type.
+// What is done next uses the new one, and S27: nothing is done because of it.
+func TestS28SharedSecretThatRotates(t *testing.T) {
+	f := newFixture()
+	f.maps[0].Data[api.KeyFinalImagePushSecretName] = "push"
+	f.pools = append(f.pools, newPool("infra"))
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "push"}, Type: corev1.SecretTypeDockercfg,
+		Data: map[string][]byte{corev1.DockerConfigKey: []byte(`{"registry.example.com":{"username":"old","password":"x"}}`)},
+	}
+	f.secrets = []*corev1.Secret{secret.DeepCopy()}
+	r := f.start(t)
+	asksAs := func(pool, user string) {
+		t.Helper()
+		if _, err := r.settle(pool); err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := r.asked.Credentials.Lookup("registry.example.com", "os/images"); !ok || c.Username != user {
+			t.Errorf("%s: the registry is asked as %q, want %q", pool, c.Username, user)
+		}
+	}
+	asksAs("worker", "old")
+	if writes := r.written(); !slices.Contains(writes, startIt) {
+		t.Fatalf("the build of worker is not started: %v", writes)
+	}
+	secret.Data[corev1.DockerConfigKey] = []byte(`{"registry.example.com":{"username":"new","password":"y"}}`)
+	if _, err := r.Clients.Core.CoreV1().Secrets(namespace).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.written()
+	if _, err := r.settle("worker"); err != nil {
+		t.Fatal(err)
+	}
+	if writes := r.written(); len(writes) > 0 {
+		t.Errorf("S27: the rotation makes the running pool write %v", writes)
+	}
+	asksAs("infra", "new")
+	if writes := r.written(); !slices.Contains(writes, "start rendered-infra-a") {
+		t.Errorf("the build of infra is not started: %v", writes)
+	}
+}
+
+// TestS08CustomDockerfileOfOnePool: a change of a pool's Dockerfile starts a build
+// of that pool, and nothing happens to another.
+func TestS08CustomDockerfileOfOnePool(t *testing.T) {
+	f := newFixture()
+	f.pools = append(f.pools, newPool("infra"))
+	f.maps = append(f.maps, setting(api.ConfigMapCustomDockerfile, "infra", "FROM configs AS final\nRUN true\n"))
+	r := f.start(t)
+	for _, pool := range []string{"worker", "infra"} {
+		if _, err := r.settle(pool); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{tellIt, startIt, "patch machineconfigpools/status infra", "start rendered-infra-a"}; !slices.Equal(r.written(), want) {
+		t.Fatalf("both pools should be building")
+	}
+	changed := setting(api.ConfigMapCustomDockerfile, "infra", f.maps[2].Data["infra"], "worker", "FROM configs AS final\nRUN false\n")
+	changed.ResourceVersion = "2"
+	if _, err := r.Clients.Core.CoreV1().ConfigMaps(namespace).Update(t.Context(), changed, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.written()
+	if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		return text(r.Informers.Setting(api.ConfigMapCustomDockerfile), "worker") != "", nil
+	}); err != nil {
+		t.Fatal("the change does not come")
+	}
+	for pool, want := range map[string][]string{"infra": nil, "worker": {removeIt, tellIt, startIt, tellIt}} {
+		if _, err := r.settle(pool); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, r.written()); diff != "" {
+			t.Errorf("%s writes:\n%s", pool, diff)
+		}
 	}
 }

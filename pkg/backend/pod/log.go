@@ -1,0 +1,90 @@
+package pod
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// longestLine is where a line of a log is cut, so that the log of three
+// containers fits into a ConfigMap (1 MiB).
+const longestLine = 1 << 10
+
+// Log implements backend.Backend: the log of each container that has started,
+// in their order, under its name.
+func (b *Backend) Log(ctx context.Context, o backend.Observation) ([]string, error) {
+	pod, err := b.informers.PodLister.Pods(b.namespace).Get(names.Build(o.RenderedConfig))
+	if apierrors.IsNotFound(err) || (err == nil && pod.UID != o.UID) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up build pod of %q: %w", o.RenderedConfig, err)
+	}
+	var out []string
+	var failures []error
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if c.State.Running == nil && c.State.Terminated == nil {
+			continue
+		}
+		lines, err := b.containerLog(ctx, pod.Name, c.Name)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("reading the log of container %s of %s: %w", c.Name, o.Object, err))
+		}
+		if len(lines) > 0 {
+			out = append(append(out, "==> "+c.Name), lines...)
+		}
+	}
+	return out, errors.Join(failures...)
+}
+
+func (b *Backend) containerLog(ctx context.Context, pod, container string) ([]string, error) {
+	// Some lines more than are kept, because the kubelet counts a long one as several.
+	lines := int64(2 * backend.LogLines)
+	stream, err := b.client.CoreV1().Pods(b.namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	kept, err := lastLines(stream)
+	if len(kept) == 1 && strings.HasPrefix(kept[0], noLog) {
+		return nil, err
+	}
+	return kept, err
+}
+
+// noLog begins what the kubelet answers, as if it were the log, for a container
+// that it has removed (pkg/kubelet/kuberuntime).
+const noLog = "unable to retrieve container logs for "
+
+// lastLines keeps the last backend.LogLines lines, whatever their length.
+func lastLines(r io.Reader) ([]string, error) {
+	var lines []string
+	reader := bufio.NewReaderSize(r, longestLine)
+	for {
+		line, long, err := reader.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return lines, nil
+		}
+		if err != nil {
+			return lines, err
+		}
+		text := strings.ToValidUTF8(string(line), "�")
+		for long && err == nil {
+			_, long, err = reader.ReadLine()
+		}
+		if len(lines) == backend.LogLines {
+			lines = slices.Delete(lines, 0, 1)
+		}
+		lines = append(lines, text)
+	}
+}

@@ -1,0 +1,104 @@
+package pod
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+)
+
+// TestLog reads the logs of the containers that have started, in their order,
+// and says which it could not read.
+func TestLog(t *testing.T) {
+	logs := map[string]string{"prepare": "pulled\n", "image-build": "STEP 1\nSTEP 2"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, ok := logs[r.URL.Query().Get("container")]
+		if !ok || r.URL.Path != "/api/v1/namespaces/builds/pods/build-rendered-worker-a/log" || r.URL.Query().Get("tailLines") == "" {
+			http.Error(w, "the kubelet does not answer", http.StatusBadGateway)
+			return
+		}
+		fmt.Fprint(w, text)
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	informers, err := kube.NewInformers(kube.Clients{Core: client}, "builds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "builds", Name: "build-rendered-worker-a", UID: "run-1", Labels: map[string]string{api.LabelBuildPod: ""}},
+		Status: corev1.PodStatus{
+			InitContainerStatuses: []corev1.ContainerStatus{{Name: "prepare", State: ran}, {Name: "image-build", State: ran}},
+			ContainerStatuses:     []corev1.ContainerStatus{{Name: "push"}},
+		},
+	}
+	if err := informers.Pods.GetStore().Add(p); err != nil {
+		t.Fatal(err)
+	}
+	b, run := New(client, informers, "builds"), backend.Observation{RenderedConfig: "rendered-worker-a", UID: "run-1", Object: "pod/build-rendered-worker-a"}
+
+	lines, err := b.Log(t.Context(), run)
+	if diff := cmp.Diff([]string{"==> prepare", "pulled", "==> image-build", "STEP 1", "STEP 2"}, lines); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+
+	delete(logs, "prepare")
+	lines, err = b.Log(t.Context(), run)
+	if diff := cmp.Diff([]string{"==> image-build", "STEP 1", "STEP 2"}, lines); err == nil || !strings.Contains(err.Error(), "prepare of pod/build-rendered-worker-a") || diff != "" {
+		t.Errorf("with one log lost: %v\n%s", err, diff)
+	}
+
+	logs["prepare"], logs["image-build"] = "unable to retrieve container logs for containerd://0123", "STEP 1\n"
+	lines, err = b.Log(t.Context(), run)
+	if diff := cmp.Diff([]string{"==> image-build", "STEP 1"}, lines); err != nil || diff != "" {
+		t.Errorf("with one container removed: %v\n%s", err, diff)
+	}
+
+	run.UID = "run-2"
+	if lines, err := b.Log(t.Context(), run); err != nil || len(lines) > 0 {
+		t.Errorf("of another run: %q, %v", lines, err)
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	var long strings.Builder
+	for i := range 1000 {
+		fmt.Fprintln(&long, i)
+	}
+	for name, row := range map[string]struct {
+		in          string
+		n           int
+		first, last string
+	}{
+		"none":            {"", 0, "", ""},
+		"no newline":      {"a", 1, "a", "a"},
+		"more than kept":  {long.String(), backend.LogLines, fmt.Sprint(1000 - backend.LogLines), "999"},
+		"one without end": {strings.Repeat("x", 1<<20) + "\nend", 2, strings.Repeat("x", longestLine), "end"},
+		"not UTF-8":       {"a\xffb\n", 1, "a�b", "a�b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines, err := lastLines(strings.NewReader(row.in))
+			if err != nil || len(lines) != row.n {
+				t.Fatalf("%d lines, %v; want %d", len(lines), err, row.n)
+			}
+			if row.n > 0 && (lines[0] != row.first || lines[row.n-1] != row.last) {
+				t.Errorf("from %.20q to %.20q", lines[0], lines[row.n-1])
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+package osbuild
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/fake"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+)
+
+// unseen is a back-end whose cache shows no run.
+type unseen struct{ *fake.Backend }
+
+func (b unseen) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
+	if !live {
+		return nil, nil
+	}
+	return b.Backend.List(ctx, pool, live)
+}
+
+// TestS23RunThatNobodySaw: a run that is deleted before any watch has shown it
+// is missed after a while, and another one starts.
+func TestS23RunThatNobodySaw(t *testing.T) {
+	r := newFixture().start(t)
+	r.Backend = unseen{r.backend}
+	after, err := r.settle("worker")
+	if err != nil || after != unseenPoll || !slices.Contains(r.written(), startIt) || !r.queue.holds("worker") {
+		t.Fatalf("after the start the pool is looked at in %v, %v", after, err)
+	}
+	list, err := r.backend.List(t.Context(), "worker", true)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d runs, %v", len(list), err)
+	}
+	if err := r.backend.Remove(t.Context(), list[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
+		t.Errorf("no other run is started, %v", err)
+	}
+}
+
+// waiting is a pool whose status tells its place.
+func waiting(name string, since time.Time, told int) *mcfgv1.MachineConfigPool {
+	p := newPool(name)
+	p.Status.Conditions = []mcfgv1.MachineConfigPoolCondition{{
+		Type: mcfgv1.MachineConfigPoolBuildPending, Status: corev1.ConditionTrue, Reason: api.ReasonWaitingForSlot,
+		LastTransitionTime: metav1.NewTime(now),
+		Message: fmt.Sprintf("as many builds run as maxConcurrentBuilds=1 allows; number %d or better in the queue since %s",
+			told, since.Format("2006-01-02T15:04:05.000Z07:00")),
+	}}
+	return p
+}
+
+func TestQueueOrder(t *testing.T) {
+	q := newQueue()
+	for i, p := range []*mcfgv1.MachineConfigPool{
+		waiting("late", now.Add(time.Minute), 3), waiting("b", now, 2), waiting("a", now, 1),
+	} {
+		if !q.take(p) || q.take(p) {
+			t.Errorf("pool %d is news twice, or never", i)
+		}
+	}
+	if got := q.slots("late", 2, []string{"x", "late"}); got != (osbuild.Slots{Limit: 2, Busy: 1, Ahead: 2}) {
+		t.Errorf("the last has %+v", got)
+	}
+	if got := q.slots("new", 2, nil); got != (osbuild.Slots{Limit: 2, Ahead: 3}) {
+		t.Errorf("one that comes now has %+v", got)
+	}
+	if got := q.due(2, nil); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("with two free slots %q are woken", got)
+	}
+	if got := q.due(1, []string{"x"}); len(got) > 0 {
+		t.Errorf("with no free slot %q are woken", got)
+	}
+	q.drop("a")
+	if got := q.due(1, nil); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("after the first left, %q are woken", got)
+	}
+	q.take(waiting("late", now.Add(time.Minute), 20))
+	if got := q.due(1, []string{"x"}); !slices.Equal(got, []string{"late"}) {
+		t.Errorf("%q hear their place, which is far from what they were told", got)
+	}
+	out := waiting("b", now, 2)
+	delete(out.Labels, api.LabelLayeringEnabled)
+	if !q.take(out) || q.take(out) {
+		t.Error("a pool that opted out stays in the queue")
+	}
+}
+
+// TestS06SlotOfAnUnseenRun: between the start of a run and its coming into the
+// cache nobody else gets its slot.
+func TestS06SlotOfAnUnseenRun(t *testing.T) {
+	q := newQueue()
+	const first, second = types.UID("run-1"), types.UID("run-2")
+	if _, ok := q.reserve("a", 1, nil); !ok {
+		t.Fatal("the one slot is not given")
+	}
+	if s, ok := q.reserve("b", 1, nil); ok {
+		t.Fatalf("it is given twice: %+v", s)
+	}
+	q.seen("a", first) // of an earlier run of the pool
+	q.started("a", second)
+	q.seen("a", first)
+	if s := q.slots("b", 1, nil); s.Free() {
+		t.Errorf("the slot is free before the cache shows its run: %+v", s)
+	}
+	if s := q.slots("b", 2, []string{"a"}); s.Busy != 1 {
+		t.Errorf("a run that is both reserved and seen counts as %d", s.Busy)
+	}
+	if s := q.slots("a", 1, nil); !s.Free() {
+		t.Errorf("a pool's own slot is in its way: %+v", s)
+	}
+	q.seen("a", second)
+	if q.holds("a") || q.slots("b", 1, []string{"a"}).Free() || !q.slots("b", 1, nil).Free() {
+		t.Error("what the cache shows is not what counts")
+	}
+	if q.release("a") {
+		t.Error("a slot is given back twice")
+	}
+}
