@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -82,6 +83,10 @@ func failure(op, reference string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	var content contentError
+	if errors.As(err, &content) {
+		return fmt.Errorf("%s %s: %w", op, reference, content.error)
+	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s %s: %w", op, reference, err)
 	}
@@ -95,6 +100,9 @@ func classify(err error, out *Error) error {
 	if errors.As(err, &answer) {
 		out.Status = answer.StatusCode
 		out.Detail = answerDetail(answer)
+		if unsupported(answer) {
+			return ErrUnsupported
+		}
 		return classOfStatus(answer.StatusCode)
 	}
 	// The library asks private addresses again without TLS, which is refused, and
@@ -140,6 +148,11 @@ func answerDetail(answer *transport.Error) string {
 		}
 	}
 	return detail
+}
+
+// unsupported is true for a registry that says so itself; some do with 400.
+func unsupported(answer *transport.Error) bool {
+	return slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return d.Code == transport.UnsupportedErrorCode })
 }
 
 func classOfStatus(status int) error {

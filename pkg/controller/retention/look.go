@@ -1,0 +1,188 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/pager"
+	"k8s.io/klog/v2"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/retention"
+)
+
+// look is one pool at one moment.
+type look struct {
+	pool     *mcfgv1.MachineConfigPool
+	images   retention.Pool
+	settings buildconfig.Settings
+	now      time.Time
+	// names are what is known to name images.
+	names retention.Names
+}
+
+func (l look) plan(grace time.Duration) retention.Steps {
+	return retention.Plan(l.images, retention.Policy{Keep: l.settings.ImagesToKeep, Grace: grace}, l.names, l.now)
+}
+
+// look gathers a pool from the caches or, live, from the API server together
+// with what names images elsewhere. It is nil for a pool without images to
+// think of: one that is gone or not opted in, or whose settings are wrong.
+func (c *Controller) look(ctx context.Context, name string, live bool) (*look, error) {
+	settings, problems := buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
+	pool, err := c.pool(ctx, name, live)
+	if pool == nil || err != nil {
+		return nil, err
+	}
+	if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; !optedIn || pool.DeletionTimestamp != nil || len(problems) > 0 {
+		return nil, nil
+	}
+	l := &look{pool: pool, settings: settings, now: c.Clock.Now()}
+	l.images = retention.Pool{
+		Name: name, Target: pool.Spec.Configuration.Name, Built: built(pool),
+		NewestImage: pool.Annotations[api.AnnotationNewestImage], ImageConfig: pool.Annotations[api.AnnotationImageConfig],
+		NotBefore: c.holds[name].times(),
+	}
+	maps := c.Informers.BuildMapsOf(name)
+	if live {
+		if maps, err = c.recordMaps(ctx, name); err != nil {
+			return nil, err
+		}
+		if l.names, err = c.names.read(ctx, c, settings); err != nil {
+			return nil, err
+		}
+	}
+	l.images.Records = records(ctx, maps, pool)
+	return l, nil
+}
+
+func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.MachineConfigPool, error) {
+	var pool *mcfgv1.MachineConfigPool
+	var err error
+	if live {
+		pool, err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(ctx, name, metav1.GetOptions{})
+	} else {
+		pool, err = c.Informers.PoolLister.Get(name)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading pool %q: %w", name, err)
+	}
+	return pool, nil
+}
+
+func built(pool *mcfgv1.MachineConfigPool) bool {
+	for _, c := range pool.Status.Conditions {
+		if c.Type == mcfgv1.MachineConfigPoolBuildSuccess {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// recordMaps reads the ConfigMaps of a pool's records from the API server.
+func (c *Controller) recordMaps(ctx context.Context, pool string) ([]*corev1.ConfigMap, error) {
+	list, err := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{
+		api.LabelRole: api.RoleRecord, api.LabelTargetPool: names.LabelValue(pool),
+	}.String()})
+	if err != nil {
+		return nil, fmt.Errorf("listing build records of pool %q: %w", pool, err)
+	}
+	var maps []*corev1.ConfigMap
+	for i := range list.Items {
+		// A label holds a long name in part only.
+		if m := &list.Items[i]; m.Annotations[api.AnnotationPool] == pool {
+			maps = append(maps, m)
+		}
+	}
+	return maps, nil
+}
+
+// records are those of this very pool. One that cannot be read names no image.
+func records(ctx context.Context, maps []*corev1.ConfigMap, pool *mcfgv1.MachineConfigPool) []osbuild.Record {
+	var records []osbuild.Record
+	for _, m := range maps {
+		if m.Labels[api.LabelRole] != api.RoleRecord || m.Annotations[api.AnnotationPoolUID] != string(pool.UID) {
+			continue
+		}
+		r, err := osbuild.ParseRecord([]byte(m.Data[api.KeyRecord]))
+		if err != nil {
+			klog.FromContext(ctx).V(2).Info("Build record names no image", "configMap", klog.KObj(m), "cause", err.Error())
+			r = osbuild.Record{RenderedConfig: m.Annotations[api.AnnotationRenderedConfig]}
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// namesFor is how long one read of what names images serves: when many pools
+// have images to delete at once, it is not the nodes of the whole cluster for each.
+const namesFor = 5 * time.Second
+
+// namesCache holds what names images, of all pools.
+type namesCache struct {
+	at    time.Time
+	names retention.Names
+}
+
+// read reads nodes and pools from the API server; the records of other pools
+// are those of the cache.
+func (n *namesCache) read(ctx context.Context, c *Controller, s buildconfig.Settings) (retention.Names, error) {
+	if c.Clock.Since(n.at) < namesFor {
+		return n.names, nil
+	}
+	at := c.Clock.Now()
+	var found retention.Names
+	found.Add(s.BaseImage)
+	found.Add(s.ExtensionsImage)
+	pools, err := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return found, fmt.Errorf("listing pools: %w", err)
+	}
+	for i := range pools.Items {
+		found.AddResult(pools.Items[i].Name, pools.Items[i].Annotations[api.AnnotationNewestImage])
+	}
+	err = eachNode(ctx, c, func(annotations map[string]string) {
+		found.Add(annotations[api.AnnotationCurrentImage])
+		found.Add(annotations[api.AnnotationDesiredImage])
+	})
+	if err != nil {
+		return found, fmt.Errorf("listing nodes: %w", err)
+	}
+	maps, err := c.Informers.BuildMapLister.List(labels.SelectorFromSet(labels.Set{api.LabelRole: api.RoleRecord}))
+	if err != nil {
+		return found, fmt.Errorf("listing build records: %w", err)
+	}
+	for _, m := range maps {
+		if r, err := osbuild.ParseRecord([]byte(m.Data[api.KeyRecord])); err == nil {
+			found.AddRecord(r)
+		}
+	}
+	n.at, n.names = at, found
+	return found, nil
+}
+
+// eachNode reads the nodes' metadata, some hundred at a time.
+func eachNode(ctx context.Context, c *Controller, do func(annotations map[string]string)) error {
+	list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return c.Clients.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("nodes")).List(ctx, o)
+	})
+	return list.EachListItem(ctx, metav1.ListOptions{}, func(obj runtime.Object) error {
+		if node, ok := obj.(*metav1.PartialObjectMetadata); ok {
+			do(node.Annotations)
+		}
+		return nil
+	})
+}

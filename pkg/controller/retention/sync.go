@@ -1,0 +1,153 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/retention"
+)
+
+// sync does one round for one pool.
+func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
+	d, deleting := c.deletions.of(name)
+	if deleting && !d.done {
+		// Nothing of the pool changes under a request that nobody can take back.
+		return 0, nil
+	}
+	l, err := c.look(ctx, name, false)
+	if l == nil || err != nil {
+		return 0, c.leave(name, err)
+	}
+	if deleting {
+		if err := c.ended(ctx, l, d); err != nil {
+			return 0, err
+		}
+		c.deletions.forget(name)
+		l.images.NotBefore = c.holds[name].times()
+	}
+	next := l.plan(c.Grace)
+	if err := c.mark(ctx, next.Unmark, time.Time{}); err != nil || !next.Removes() {
+		return next.Again, err
+	}
+	// What is gone does not come back: decide again from a live read.
+	live, err := c.look(ctx, name, true)
+	if live == nil || err != nil {
+		return 0, c.leave(name, err)
+	}
+	sure := live.plan(c.Grace)
+	for _, i := range sure.Named {
+		c.hold(name).named(i.Pullspec, live.now)
+	}
+	return sure.Again, c.apply(ctx, live, sure)
+}
+
+// leave drops what was remembered of a pool that has no images to think of.
+func (c *Controller) leave(name string, err error) error {
+	if err == nil {
+		c.deletions.forget(name)
+		delete(c.holds, name)
+	}
+	return err
+}
+
+func (c *Controller) hold(pool string) holds {
+	if c.holds[pool] == nil {
+		c.holds[pool] = holds{}
+	}
+	return c.holds[pool]
+}
+
+// apply carries out what was decided from a live read. Of the images to delete
+// it takes the first; the end of that wakes the pool for the next.
+func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) error {
+	if err := errors.Join(c.mark(ctx, s.Unmark, time.Time{}), c.mark(ctx, s.Mark, l.now)); err != nil {
+		return err
+	}
+	for _, config := range s.Drop {
+		if err := c.drop(ctx, config); err != nil {
+			return err
+		}
+	}
+	if len(s.Delete) == 0 {
+		return nil
+	}
+	image := s.Delete[0]
+	if c.forbidden[image.Repository()] {
+		return c.gone(ctx, l.pool.Name, image)
+	}
+	klog.FromContext(ctx).Info("Deleting image", "image", image.Pullspec, "config", image.RenderedConfig)
+	c.deletions.start(ctx, l.pool.Name, image, func(ctx context.Context) error {
+		err := c.deleteImage(ctx, l, image)
+		c.Metrics.Ended(became(err))
+		return err
+	})
+	return nil
+}
+
+func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.Image) error {
+	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients.Core, c.Namespace, l.settings)
+	if err == nil && len(problems) > 0 {
+		err = errors.New(problems.String())
+	}
+	if err != nil {
+		return err
+	}
+	return c.Delete(ctx, image.Pullspec, a)
+}
+
+// became tells the metrics how a deletion ended.
+func became(err error) metrics.Deletion {
+	switch {
+	case err == nil:
+		return metrics.Deleted
+	case errors.Is(err, registry.ErrNotFound):
+		return metrics.AlreadyGone
+	case errors.Is(err, registry.ErrUnsupported), errors.Is(err, registry.ErrDenied):
+		return metrics.Forbidden
+	default:
+		return metrics.NotDeleted
+	}
+}
+
+// deleteOnce leaves repeating to whoever asks again.
+func deleteOnce(ctx context.Context, image string, a kube.RegistryAccess) error {
+	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Retry: registry.Retry{Tries: 1}})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Delete(ctx, image)
+}
+
+// ended takes up the result of a deletion.
+func (c *Controller) ended(ctx context.Context, l *look, d deletion) error {
+	log := klog.FromContext(ctx).WithValues("image", d.image.Pullspec)
+	repository := d.image.Repository()
+	switch {
+	case d.err == nil:
+		log.Info("Deleted image")
+	case errors.Is(d.err, registry.ErrNotFound):
+		log.Info("Image was gone already")
+	case errors.Is(d.err, registry.ErrUnsupported), errors.Is(d.err, registry.ErrDenied):
+		log.Info("The registry forbids deletions; images stay there", "cause", d.err.Error())
+		if !c.forbidden[repository] {
+			c.forbidden[repository] = true
+			c.Recorder.Eventf(l.pool, corev1.EventTypeWarning, api.EventDeletionForbidden,
+				"old images of %s stay in the registry, which forbids their deletion: %v; let the login of %s delete, or remove old images by the registry's own means",
+				repository, d.err, api.KeyFinalImagePushSecretName)
+		}
+	default:
+		log.Error(d.err, "Image was not deleted, it will be tried again")
+		c.hold(l.pool.Name).failed(d.image.Pullspec, l.now)
+		return nil
+	}
+	return c.gone(ctx, l.pool.Name, d.image)
+}
