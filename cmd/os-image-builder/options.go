@@ -29,7 +29,8 @@ type flags struct {
 	machineConfigDir, machineConfigSHA256 string
 	dockerfileSHA256                      string
 	baseImage, finalImage                 string
-	dockerfile, workDir, storageDir       string
+	dockerfile                            string
+	workDir, storageDir, handoverDir      string
 	pullSecretDirs, caFiles, labels       []string
 	pushSecretDir                         string
 }
@@ -50,9 +51,16 @@ func registryFlags(set *pflag.FlagSet, f *flags) {
 	set.StringArrayVar(&f.caFiles, "ca-file", nil, "PEM file of certificates to trust besides the system's; may be missing; repeatable")
 }
 
-func volumeFlags(set *pflag.FlagSet, f *flags) {
-	set.StringVar(&f.workDir, "work-dir", "", "directory shared by prepare, build and push")
-	set.StringVar(&f.storageDir, "storage-dir", "", "directory of the image store shared by prepare, build and push")
+func workFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.workDir, "work-dir", "", "directory that prepare writes, and build and push only read")
+}
+
+func storageFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.storageDir, "storage-dir", "", "directory of the image store shared by prepare and build")
+}
+
+func handoverFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.handoverDir, "handover-dir", "", "directory that build leaves the image in for push")
 }
 
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
@@ -82,20 +90,20 @@ var commands = []commandSpec{
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, volumeFlags, dockerfileFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, workFlags, storageFlags, dockerfileFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
 	{
 		name: "build", about: "run the steps of the Dockerfile, without credentials",
-		steps: imagebuilder.BuildSteps, groups: []group{volumeFlags, labelFlags},
-		required: []string{"work-dir", "storage-dir"},
+		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags},
+		required: []string{"work-dir", "storage-dir", "handover-dir"},
 		bind:     bindBuild,
 	},
 	{
-		name: "push", about: "push what was built",
-		steps: imagebuilder.PushSteps, groups: []group{registryFlags, volumeFlags},
-		required: []string{"work-dir", "storage-dir", "final-image"},
+		name: "push", about: "push what was built; nothing runs",
+		steps: imagebuilder.PushSteps, groups: []group{registryFlags, workFlags, handoverFlags, labelFlags},
+		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
 	},
 }
@@ -190,10 +198,6 @@ func (f *flags) access() imagebuilder.Access {
 	return imagebuilder.Access{PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles}
 }
 
-func (f *flags) volumes() imagebuilder.Volumes {
-	return imagebuilder.Volumes{WorkDir: f.workDir, StorageDir: f.storageDir}
-}
-
 func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
@@ -206,22 +210,25 @@ func bindAppend(f *flags, labels map[string]string) func(context.Context, *image
 func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
-			Access: f.access(), Volumes: f.volumes(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
+			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, Dockerfile: f.dockerfile, DockerfileSHA256: f.dockerfileSHA256,
 		}, progress)
 	}
 }
 
-func bindBuild(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
-		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{Volumes: f.volumes(), Labels: labels}, progress)
+		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
+			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
+		}, progress)
 	}
 }
 
-func bindPush(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
-			Access: f.access(), Volumes: f.volumes(), FinalImage: f.finalImage,
+			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
+			FinalImage: f.finalImage, Labels: labels,
 		}, progress)
 	}
 }

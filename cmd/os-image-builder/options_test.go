@@ -22,8 +22,8 @@ func TestParse(t *testing.T) {
 	}{
 		{"append", append(appendFlags, "--label=a=b", "--label=c=d=e", "--label=e=", "--ca-file=/ca", "--pull-secret-dir=/p", "--pull-secret-dir=/q", "--push-secret-dir=/s"), nil},
 		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile=/d", "--dockerfile-sha256="+sum), nil},
-		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--label=a=b"}, nil},
-		{"push", []string{"push", "--work-dir=/w", "--storage-dir=/s", "--final-image=quay.io/a/b:1", "--pull-secret-dir=/p"}, nil},
+		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h"}, nil},
+		{"push", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--push-secret-dir=/p", "--label=a=b"}, nil},
 		{"no command", nil, []string{"no command", "append, prepare, build, push"}},
 		{"unknown command", []string{"pull"}, []string{`unknown command "pull"`, "append, prepare, build, push"}},
 		{
@@ -31,8 +31,9 @@ func TestParse(t *testing.T) {
 			[]string{"append", "--machine-config-sha256=xyz", "--base-image=UPPER", "--final-image=quay.io/a/b@sha256:" + sum, "--label=nope", "surplus"},
 			[]string{"--machine-config-dir is required", "--machine-config-sha256", "--base-image", "--final-image", `--label "nope"`, `unexpected argument "surplus"`},
 		},
-		{"final image without a tag", []string{"push", "--work-dir=/w", "--storage-dir=/s", "--final-image=quay.io/a/b"}, []string{"--final-image"}},
-		{"build takes no credential", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--push-secret-dir=/p"}, []string{"push-secret-dir"}},
+		{"final image without a tag", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b"}, []string{"--final-image"}},
+		{"push takes no store", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--storage-dir=/s", "--final-image=quay.io/a/b:1"}, []string{"storage-dir"}},
+		{"build takes no credential", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--push-secret-dir=/p"}, []string{"push-secret-dir"}},
 		{"unknown flag", append(appendFlags, "--insecure"), []string{"insecure"}},
 	}
 	for _, test := range tests {
@@ -59,7 +60,7 @@ func TestParse(t *testing.T) {
 func TestRunWritesATerminationMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "message")
 	var out bytes.Buffer
-	code := run(context.Background(), []string{"build", "--work-dir=/nonexistent", "--storage-dir=/nonexistent", "--termination-message-path=" + path}, &out)
+	code := run(context.Background(), []string{"build", "--work-dir=/nonexistent", "--storage-dir=/nonexistent", "--handover-dir=/nonexistent", "--termination-message-path=" + path}, &out)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

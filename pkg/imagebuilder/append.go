@@ -6,6 +6,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -95,10 +96,14 @@ func openBase(ctx context.Context, clients *clients, pullspec string, progress *
 	return base, nil
 }
 
-// pushFailure tells a push that failed from one that cannot be confirmed.
+// pushFailure tells a push that failed from one that cannot be confirmed, and
+// from an image that is not to be pushed.
 func pushFailure(err error) error {
-	if errors.Is(err, registry.ErrUnconfirmed) {
+	switch {
+	case errors.Is(err, registry.ErrUnconfirmed):
 		return fail(api.ReasonUnconfirmedDigest, err)
+	case errors.Is(err, handover.ErrRefused):
+		return fail(api.ReasonBuildFailed, err)
 	}
 	return fail(api.ReasonPushFailed, err)
 }

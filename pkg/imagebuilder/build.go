@@ -9,24 +9,26 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
-	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 )
 
 // BuildOptions are the inputs of Build.
 type BuildOptions struct {
-	Volumes
-	Labels map[string]string
+	WorkDir     WorkDir
+	StorageDir  string
+	HandoverDir string
 }
 
-// Build runs the Dockerfile that Prepare left, on the store that Prepare filled.
-// It reads nothing from a network of its own accord and holds no credential.
+// Build runs the Dockerfile that Prepare left, on the store that Prepare filled,
+// and hands the image over to Push. It reads nothing from a network of its own
+// accord and holds no credential.
 func Build(ctx context.Context, options BuildOptions, progress *Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
-	plan, err := options.readPlan()
+	plan, err := options.WorkDir.readPlan()
 	if err != nil {
 		return result, err
 	}
-	text, err := os.ReadFile(options.dockerfile())
+	text, err := os.ReadFile(options.WorkDir.dockerfile())
 	if err != nil {
 		return result, fmt.Errorf("reading Dockerfile: %w", err)
 	}
@@ -34,43 +36,58 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if err != nil {
 		return result, err
 	}
-	program, err := newBuildah(options.Volumes, plan.Driver)
+	program, err := newBuildah(options.StorageDir, plan.Driver)
 	if err != nil {
 		return result, err
 	}
 	defer program.close()
 
 	progress.Step("build", "running the Dockerfile: %s, storage driver %s", plural(file.Steps(), "instruction"), plan.Driver)
-	log := newBuildLog()
+	log, shown := newBuildLog(), newOutlet(progress.Line)
 	err = program.run(ctx, func(line string) {
 		if log.add(line) {
-			progress.Line(line)
+			shown.line(line)
 		}
-	}, "build", buildFlags(options, plan)...)
+	}, "build", buildFlags(options.WorkDir)...)
+	shown.close()
 	if err != nil {
 		return result, buildFailure(err, log, file)
 	}
 	progress.Done("built")
+
+	progress.Step("handover", "compressing what is new")
+	if err := handOver(ctx, program, options.HandoverDir, plan.Present); err != nil {
+		return result, err
+	}
+	progress.Done("handed over")
 	return result, nil
+}
+
+// handOver lets buildah push to a registry of our own, which writes files.
+func handOver(ctx context.Context, program *buildah, dir string, present []handover.Layer) error {
+	receiver, err := handover.Receive(dir, present)
+	if err != nil {
+		return err
+	}
+	defer receiver.Close()
+	err = program.run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", builtImage, "docker://"+receiver.Pullspec())
+	if cause := receiver.Err(); err != nil && cause != nil {
+		err = cause
+	}
+	if err != nil {
+		return fmt.Errorf("handing the image over: %w", err)
+	}
+	return nil
 }
 
 // buildFlags: one commit for each stage instead of one for each instruction,
 // since nothing is left to be reused in a store that dies with the pod.
-func buildFlags(options BuildOptions, plan plan) []string {
-	flags := []string{
+func buildFlags(work WorkDir) []string {
+	return []string{
 		"--pull=never", "--isolation", "chroot", "--layers=false", "--format", "oci",
-		"--file", options.dockerfile(), "--tag", builtImage,
+		"--ulimit", processLimit(),
+		"--file", work.dockerfile(), "--tag", builtImage, work.context(),
 	}
-	for _, label := range sortedPairs(options.Labels) {
-		flags = append(flags, "--label", label)
-	}
-	annotations := map[string]string{
-		registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest,
-	}
-	for _, annotation := range sortedPairs(annotations) {
-		flags = append(flags, "--annotation", annotation)
-	}
-	return append(flags, options.context())
 }
 
 // buildFailure says which step failed, and where it stands in the text that the
@@ -88,13 +105,22 @@ func buildFailure(err error, log *buildLog, file *dockerfile.File) error {
 		step.ExitCode = exit.code
 	}
 	where := "the step"
-	if line, found := file.StepLine(log.stage, log.number, log.text); found {
-		step.Line = line
-		where = fmt.Sprintf("line %d of the custom Dockerfile", line)
+	if at, found := file.Find(log.stage, log.number, log.text); found {
+		step.Line = at.Line
+		where = place(at)
 	}
 	message := fmt.Errorf("%s failed with exit code %d: %s", where, step.ExitCode, log.text)
 	if log.exitCode == 0 && log.cause != "" {
 		message = fmt.Errorf("%s failed: %s: %s", where, log.text, log.cause)
 	}
 	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
+}
+
+// place names a step as the log does: its number is that within its stage.
+func place(at dockerfile.Position) string {
+	stage := ""
+	if at.Stage != "" && at.Stage != dockerfile.StageFinal {
+		stage = " of stage " + at.Stage
+	}
+	return fmt.Sprintf("step %d%s, line %d of the custom Dockerfile,", at.Number, stage, at.Line)
 }

@@ -24,19 +24,19 @@ const fuseOverlay = "/usr/bin/fuse-overlayfs"
 
 // buildah runs the program of that name, rootless, on the shared store.
 type buildah struct {
-	program string
-	volumes Volumes
-	driver  storageDriver
-	tmp     string // of this container alone
+	program    string
+	storageDir string
+	driver     storageDriver
+	tmp        string // of this container alone
 }
 
 // newBuildah makes the directories that buildah wants to find.
-func newBuildah(volumes Volumes, driver storageDriver) (*buildah, error) {
+func newBuildah(storageDir string, driver storageDriver) (*buildah, error) {
 	tmp, err := os.MkdirTemp("", "os-image-builder-")
 	if err != nil {
 		return nil, fmt.Errorf("preparing buildah: %w", err)
 	}
-	b := &buildah{program: "buildah", volumes: volumes, driver: driver, tmp: tmp}
+	b := &buildah{program: "buildah", storageDir: storageDir, driver: driver, tmp: tmp}
 	for _, dir := range []string{b.runtimeDir(), b.tempDir(), b.dataDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("preparing buildah: %w", err)
@@ -46,19 +46,19 @@ func newBuildah(volumes Volumes, driver storageDriver) (*buildah, error) {
 }
 
 func (b *buildah) runtimeDir() string { return filepath.Join(b.tmp, "run") }
-func (b *buildah) tempDir() string    { return filepath.Join(b.volumes.StorageDir, "tmp") }
+func (b *buildah) tempDir() string    { return filepath.Join(b.storageDir, "tmp") }
 
 // dataDir holds buildah's memory of which compressed blob each layer came from,
-// which is what lets push leave the base's layers alone.
-func (b *buildah) dataDir() string { return filepath.Join(b.volumes.StorageDir, "data") }
+// by which it knows the base's layers in the place it pushes to.
+func (b *buildah) dataDir() string { return filepath.Join(b.storageDir, "data") }
 
 // close removes this container's own files.
 func (b *buildah) close() { _ = os.RemoveAll(b.tmp) }
 
 func (b *buildah) globalFlags() []string {
 	flags := []string{
-		"--root", filepath.Join(b.volumes.StorageDir, "root"),
-		"--runroot", filepath.Join(b.volumes.StorageDir, "run"),
+		"--root", filepath.Join(b.storageDir, "root"),
+		"--runroot", filepath.Join(b.storageDir, "run"),
 		"--storage-driver", b.driver.Name,
 	}
 	for _, option := range b.driver.Options {

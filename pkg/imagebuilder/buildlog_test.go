@@ -43,7 +43,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 				`Error: building at STEP "RUN echo before;   nosuchcommand --x": exit status 127` + "\n",
 			want: buildspec.Result{
 				Step: "RUN echo before;   nosuchcommand --x", Line: 4, ExitCode: 127, Log: []string{"before", "sh: nosuchcommand: not found"},
-				Message: "line 4 of the custom Dockerfile failed with exit code 127: RUN echo before;   nosuchcommand --x",
+				Message: "step 3, line 4 of the custom Dockerfile, failed with exit code 127: RUN echo before;   nosuchcommand --x",
 			},
 			shown: 10,
 		},
@@ -52,7 +52,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 			output: "[2/2] STEP 4/4: COPY --from=configs /a /b\nError: building at STEP \"COPY --from=configs /a /b\": copier: stat: \"/a\": no such file or directory\n",
 			want: buildspec.Result{
 				Step: "COPY --from=configs /a /b", Line: 6, ExitCode: 125,
-				Message: `line 6 of the custom Dockerfile failed: COPY --from=configs /a /b: building at STEP "COPY --from=configs /a /b": copier: stat: "/a": no such file or directory`,
+				Message: `step 4, line 6 of the custom Dockerfile, failed: COPY --from=configs /a /b: building at STEP "COPY --from=configs /a /b": copier: stat: "/a": no such file or directory`,
 			},
 			shown: 2,
 		},
@@ -61,7 +61,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 			output: "[2/2] STEP 2/4: RUN echo fine\nno end[2/2] STEP 3/4: RUN echo before;   nosuchcommand --x\nError: building at STEP \"RUN\": exit status 1\n",
 			want: buildspec.Result{
 				Step: "RUN echo before;   nosuchcommand --x", Line: 4, ExitCode: 1,
-				Message: "line 4 of the custom Dockerfile failed with exit code 1: RUN echo before;   nosuchcommand --x",
+				Message: "step 3, line 4 of the custom Dockerfile, failed with exit code 1: RUN echo before;   nosuchcommand --x",
 			},
 			shown: 3,
 		},
@@ -101,6 +101,21 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 				t.Errorf("%d lines shown, want %d", shown, test.shown)
 			}
 		})
+	}
+}
+
+func TestS12StepOfAnotherStageIsNamedWithIt(t *testing.T) {
+	const stages = "FROM quay.io/tools:1 AS tools\nRUN make\n\nFROM quay.io/more:1\nRUN make more\nFROM configs AS final\nRUN true\n"
+	for line, want := range map[string]string{
+		"[2/4] STEP 2/2: RUN make":      "step 2 of stage tools, line 2 of the custom Dockerfile, failed with exit code 2: RUN make",
+		"[3/4] STEP 2/2: RUN make more": "step 2, line 5 of the custom Dockerfile, failed with exit code 2: RUN make more",
+		"[4/4] STEP 2/2: RUN true":      "step 2, line 7 of the custom Dockerfile, failed with exit code 2: RUN true",
+	} {
+		log := newBuildLog()
+		log.add(line)
+		if err := buildFailure(&exitError{command: "build", code: 2}, log, rendered(t, stages)); err.Error() != want {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
 	}
 }
 

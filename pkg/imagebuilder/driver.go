@@ -2,10 +2,8 @@ package imagebuilder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
@@ -29,10 +27,10 @@ func (d storageDriver) String() string {
 
 // chooseDriver tries the drivers in order on the real store, and says in the log
 // why one was passed over.
-func chooseDriver(ctx context.Context, volumes Volumes, progress *Progress) (storageDriver, error) {
+func chooseDriver(ctx context.Context, storageDir string, progress *Progress) (storageDriver, error) {
 	var last error
 	for _, driver := range drivers() {
-		program, err := newBuildah(volumes, driver)
+		program, err := newBuildah(storageDir, driver)
 		if err != nil {
 			return storageDriver{}, fail(api.ReasonBuildFailed, err)
 		}
@@ -48,18 +46,4 @@ func chooseDriver(ctx context.Context, volumes Volumes, progress *Progress) (sto
 		last = err
 	}
 	return storageDriver{}, fail(api.ReasonBuildFailed, fmt.Errorf("finding a storage driver: %w", last))
-}
-
-// errDriver: the plan asks for a driver that Prepare never chooses.
-var errDriver = errors.New("unknown storage driver")
-
-// check refuses what did not come from Prepare. The plan lies where the user's
-// steps may have reached, and a driver's options can name a program to run.
-func (d storageDriver) check() error {
-	for _, known := range drivers() {
-		if d.Name == known.Name && slices.Equal(d.Options, known.Options) {
-			return nil
-		}
-	}
-	return fail(api.ReasonBuildFailed, fmt.Errorf("reading build plan: %w %q", errDriver, d.Name))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -77,8 +78,12 @@ func reasonOf(err error) string {
 	}
 }
 
-// hint says what an administrator can do about a registry's answer.
+// hint says what an administrator can do about a registry's answer, or about
+// steps that reach further than they should.
 func hint(err error) string {
+	if errors.Is(err, handover.ErrRefused) {
+		return " (see what the steps of the custom Dockerfile write outside of their root)"
+	}
 	var answer *registry.Error
 	if !errors.As(err, &answer) {
 		return ""

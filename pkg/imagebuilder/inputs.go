@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
@@ -149,14 +148,4 @@ func (a Access) clients() (*clients, error) {
 func (c *clients) traffic() registry.Traffic {
 	pull, push := c.pull.Traffic(), c.push.Traffic()
 	return registry.Traffic{Down: pull.Down + push.Down, Up: pull.Up + push.Up}
-}
-
-// sortedPairs prints a map as key=value, in order.
-func sortedPairs(m map[string]string) []string {
-	pairs := make([]string, 0, len(m))
-	for key, value := range m {
-		pairs = append(pairs, key+"="+value)
-	}
-	sort.Strings(pairs)
-	return pairs
 }

@@ -11,18 +11,17 @@ import (
 )
 
 // login writes what buildah needs to reach registries into this container's own
-// temporary directory, which close removes, and returns the flags that name it. The purpose
-// tells the files of several logins apart.
-func (b *buildah) login(purpose string, credentials *dockerconfig.Config, cas [][]byte) ([]string, error) {
+// temporary directory, which close removes, and returns the flags that name it.
+func (b *buildah) login(credentials *dockerconfig.Config, cas [][]byte) ([]string, error) {
 	content, err := credentials.MarshalAuthFile()
 	if err != nil {
 		return nil, fmt.Errorf("preparing credentials: %w", err)
 	}
-	authFile := filepath.Join(b.tmp, purpose+"-auth.json")
+	authFile := filepath.Join(b.tmp, "auth.json")
 	if err := os.WriteFile(authFile, content, 0o600); err != nil {
 		return nil, fmt.Errorf("preparing credentials: %w", err)
 	}
-	certificates := filepath.Join(b.tmp, purpose+"-certificates")
+	certificates := filepath.Join(b.tmp, "certificates")
 	if err := os.MkdirAll(certificates, 0o700); err != nil {
 		return nil, fmt.Errorf("preparing certificates: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
@@ -22,7 +23,8 @@ import (
 // PrepareOptions are the inputs of Prepare.
 type PrepareOptions struct {
 	Access
-	Volumes
+	WorkDir             WorkDir
+	StorageDir          string
 	MachineConfigDir    string
 	MachineConfigSHA256 string
 	BaseImage           string
@@ -100,10 +102,11 @@ type preparation struct {
 
 // pulled is what lies in the store.
 type pulled struct {
-	driver storageDriver
-	base   string // the name of the base image there
-	bytes  int64
-	layers map[string]bool
+	driver  storageDriver
+	base    string // the name of the base image there
+	bytes   int64
+	layers  map[string]bool
+	present []handover.Layer // in the final image's repository
 }
 
 func (p *pulled) add(image *registry.BaseImage) {
@@ -150,26 +153,30 @@ func pinned(pullspec, digest string) (string, error) {
 	return reference.Context().Digest(digest).Name(), nil
 }
 
-// pullAll chooses the storage driver and pulls into the store. The logins are
+// pullAll chooses the storage driver and pulls into the store. The login is
 // written into a directory of this container's own for that time.
 func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, file *dockerfile.File, into *pulled) error {
 	var err error
-	if into.driver, err = chooseDriver(ctx, p.options.Volumes, p.progress); err != nil {
+	if into.driver, err = chooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
 		return err
 	}
-	program, err := newBuildah(p.options.Volumes, into.driver)
+	program, err := newBuildah(p.options.StorageDir, into.driver)
 	if err != nil {
 		return err
 	}
 	defer program.close()
-	if err := p.pullBase(ctx, program, base, into); err != nil {
+	login, err := program.login(p.clients.pullCredentials, p.clients.cas)
+	if err != nil {
 		return err
 	}
-	if len(file.Images()) == 0 {
-		return nil
+	if into.base, err = pinned(p.options.BaseImage, base.Digest); err != nil {
+		return err
 	}
-	login, err := program.login("pull", p.clients.pullCredentials, p.clients.cas)
-	if err != nil {
+	into.add(base)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.pull(groupCtx, program, login, into.base) })
+	group.Go(func() error { into.present = p.copyBase(groupCtx, base); return nil })
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	for _, image := range file.Images() {
@@ -178,50 +185,6 @@ func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, fil
 		}
 	}
 	return nil
-}
-
-// pullBase also puts the base's layers into the final image's repository, so
-// that push has to upload only what is new. In the same registry that is a
-// mount, and the base is pulled through the final repository then: buildah looks
-// for a layer where it pulled it from, and push may have no right to look into
-// the base's repository. From another registry it is a copy, made meanwhile.
-func (p *preparation) pullBase(ctx context.Context, program *buildah, base *registry.BaseImage, into *pulled) error {
-	direct, err := pinned(p.options.BaseImage, base.Digest)
-	if err != nil {
-		return err
-	}
-	through, err := pinned(p.options.FinalImage, base.Digest)
-	if err != nil {
-		return err
-	}
-	into.base = direct
-	into.add(base)
-	if host(direct) == host(through) && p.copyBase(ctx, base) {
-		login, err := program.login("push", p.clients.pushCredentials, p.clients.cas)
-		if err != nil {
-			return err
-		}
-		if err = p.pull(ctx, program, login, through); err == nil {
-			into.base = through
-			return nil
-		}
-		p.progress.Note("warning: %v; pulling from its own repository", err)
-	}
-	login, err := program.login("pull", p.clients.pullCredentials, p.clients.cas)
-	if err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.pull(ctx, program, login, direct) })
-	if host(direct) != host(through) {
-		group.Go(func() error { p.copyBase(ctx, base); return nil })
-	}
-	return group.Wait()
-}
-
-func host(pullspec string) string {
-	registry, _, _ := strings.Cut(pullspec, "/")
-	return registry
 }
 
 // pullNamed pulls an image that the custom Dockerfile names, so that it has that
@@ -270,17 +233,22 @@ func (p *preparation) pull(ctx context.Context, program *buildah, login []string
 	return err
 }
 
-// copyBase says whether the base lies in the final repository now.
-func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) bool {
-	copied, err := p.clients.push.CopyImage(ctx, image, p.options.FinalImage)
+// copyBase puts the base's layers into the final image's repository, so that only
+// new ones are left to push, and returns those that lie there now.
+func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) []handover.Layer {
+	copied, err := p.clients.push.CopyLayers(ctx, image, p.options.FinalImage)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
 		}
-		return false
+		return nil
 	}
 	p.progress.Note("the base's %s lie in the target repository, %d of them copied", plural(copied.Layers, "layer"), copied.Streamed)
-	return true
+	var present []handover.Layer
+	for _, layer := range image.Held() {
+		present = append(present, handover.Layer{Digest: layer.Digest, Size: layer.Size})
+	}
+	return present
 }
 
 func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, file *dockerfile.File, into *pulled) error {
@@ -288,18 +256,18 @@ func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, 
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(p.options.dockerfile(), []byte(dockerfile.EscapeFirst(text)), 0o600); err != nil {
+	if err := os.WriteFile(p.options.WorkDir.dockerfile(), []byte(dockerfile.EscapeFirst(text)), 0o600); err != nil {
 		return fmt.Errorf("writing Dockerfile: %w", err)
 	}
-	return p.options.writePlan(plan{
+	return p.options.WorkDir.writePlan(plan{
 		Driver: into.driver, BaseImage: p.options.BaseImage, BaseDigest: base.Digest,
-		Platform: image.Platform, ImageDigest: image.Digest,
+		Platform: image.Platform, ImageDigest: image.Digest, Present: into.present,
 	})
 }
 
 // writeContext writes the build context, which is the config layer alone.
 func (p *preparation) writeContext(layer layerWriter) (err error) {
-	dir := p.options.context()
+	dir := p.options.WorkDir.context()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("writing build context: %w", err)
 	}

@@ -103,6 +103,6 @@ func plural(count int, noun string) string {
 const (
 	AppendSteps  = 4
 	PrepareSteps = 3
-	BuildSteps   = 1
+	BuildSteps   = 2
 	PushSteps    = 2
 )

@@ -2,28 +2,30 @@ package imagebuilder
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"maps"
 
-	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 // PushOptions are the inputs of Push.
 type PushOptions struct {
 	Access
-	Volumes
-	FinalImage string
+	WorkDir     WorkDir
+	HandoverDir string
+	FinalImage  string
+	Labels      map[string]string
 }
 
-// Push pushes what Build left in the store and asks the registry for it. It runs
-// nothing of the user's.
+// Push pushes what Build handed over and asks the registry for it. It runs no
+// other program, and what the image says of itself is its own word: labels and
+// annotations that Build left under the same names do not count.
 func Push(ctx context.Context, options PushOptions, progress *Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
-	plan, err := options.readPlan()
+	plan, err := options.WorkDir.readPlan()
 	if err != nil {
 		return result, err
 	}
@@ -31,42 +33,54 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	if err != nil {
 		return result, err
 	}
-	if err := plan.Driver.check(); err != nil {
-		return result, err
-	}
-	program, err := newBuildah(options.Volumes, plan.Driver)
+	defer func() {
+		traffic := clients.traffic()
+		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
+	}()
+
+	progress.Step("handover", "checking what was built")
+	image, err := readHandover(options, plan)
 	if err != nil {
 		return result, err
 	}
-	defer program.close()
-	login, err := program.login("push", clients.pushCredentials, clients.cas)
-	if err != nil {
-		return result, err
+	added, bytes := 0, int64(0)
+	for _, layer := range image.Layers {
+		if layer.Open != nil {
+			added, bytes = added+1, bytes+layer.Size
+		}
 	}
+	progress.Done("%s of the base, %d new, %s", plural(len(image.Layers)-added, "layer"), added, size(bytes))
 
 	progress.Step("push", "pushing %s", options.FinalImage)
-	digestFile := filepath.Join(program.tmp, "digest")
-	args := append(login, "--digestfile", digestFile, "--retry", "4", "--format", "oci", builtImage, "docker://"+options.FinalImage)
-	err = program.run(ctx, func(string) {}, "push", args...)
+	digest, err := clients.push.PushImage(ctx, options.FinalImage, image)
 	if err != nil {
-		var exit *exitError
-		if errors.As(err, &exit) {
-			err = fail(api.ReasonPushFailed, fmt.Errorf("pushing %s: %w", options.FinalImage, err))
-		}
-		return result, err
-	}
-	content, err := os.ReadFile(digestFile)
-	if err != nil {
-		return result, fail(api.ReasonPushFailed, fmt.Errorf("reading the pushed digest: %w", err))
-	}
-	progress.Done("pushed")
-
-	progress.Step("verify", "asking the registry for %s", options.FinalImage)
-	digest := strings.TrimSpace(string(content))
-	if err := clients.push.Verify(ctx, options.FinalImage, digest); err != nil {
 		return result, pushFailure(err)
 	}
-	progress.Done("the registry confirms %s", digest)
+	traffic := clients.traffic()
+	progress.Done("the registry confirms %s; %s up, %s down", digest, size(traffic.Up), size(traffic.Down))
 	result.Digest = digest
 	return result, nil
+}
+
+func readHandover(options PushOptions, plan plan) (registry.Image, error) {
+	image, err := handover.Open(options.HandoverDir, plan.Present)
+	if err != nil {
+		return registry.Image{}, err
+	}
+	image.Config.Config.Labels = merged(image.Config.Config.Labels, options.Labels)
+	config, err := json.Marshal(image.Config)
+	if err != nil {
+		return registry.Image{}, fmt.Errorf("encoding image config: %w", err)
+	}
+	return registry.Image{Config: config, Layers: image.Layers, Annotations: merged(image.Annotations, map[string]string{
+		registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest,
+	})}, nil
+}
+
+// merged is a new map, in which ours wins.
+func merged(theirs, ours map[string]string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, theirs)
+	maps.Copy(out, ours)
+	return out
 }

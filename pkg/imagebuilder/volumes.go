@@ -2,24 +2,20 @@ package imagebuilder
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 )
 
-// Volumes are the directories that the three containers of a build share. No
-// credential is ever written into them.
-type Volumes struct {
-	WorkDir    string
-	StorageDir string
-}
+// WorkDir is what prepare leaves for the two containers after it, which cannot
+// write there: what they read in it is prepare's, whatever the user's steps do.
+type WorkDir string
 
-func (v Volumes) context() string    { return filepath.Join(v.WorkDir, "context") }
-func (v Volumes) dockerfile() string { return filepath.Join(v.WorkDir, "Dockerfile") }
-func (v Volumes) plan() string       { return filepath.Join(v.WorkDir, "plan.json") }
+func (w WorkDir) context() string    { return filepath.Join(string(w), "context") }
+func (w WorkDir) dockerfile() string { return filepath.Join(string(w), "Dockerfile") }
+func (w WorkDir) plan() string       { return filepath.Join(string(w), "plan.json") }
 
 // builtImage is the name of the result in the store.
 const builtImage = "localhost/os-image:latest"
@@ -32,27 +28,24 @@ type plan struct {
 	Platform   string        `json:"platform"`
 	// ImageDigest is the base's image for this platform.
 	ImageDigest string `json:"imageDigest"`
+	// Present are the base's layers that lie in the final image's repository.
+	Present []handover.Layer `json:"present"`
 }
 
-func (v Volumes) writePlan(p plan) error {
+func (w WorkDir) writePlan(p plan) error {
 	content, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("writing build plan: %w", err)
 	}
-	if err := os.WriteFile(v.plan(), content, 0o600); err != nil {
+	if err := os.WriteFile(w.plan(), content, 0o600); err != nil {
 		return fmt.Errorf("writing build plan: %w", err)
 	}
 	return nil
 }
 
-// maxPlan bounds the plan file.
-const maxPlan = 64 << 10
-
-// readPlan does not wait for, follow or swallow what the user's steps may have
-// put in the plan's place.
-func (v Volumes) readPlan() (plan, error) {
+func (w WorkDir) readPlan() (plan, error) {
 	var p plan
-	content, err := readRegular(v.plan(), maxPlan)
+	content, err := os.ReadFile(w.plan())
 	if err != nil {
 		return p, fmt.Errorf("reading build plan: %w", err)
 	}
@@ -60,33 +53,4 @@ func (v Volumes) readPlan() (plan, error) {
 		return p, fmt.Errorf("reading build plan: %w", err)
 	}
 	return p, nil
-}
-
-var (
-	errNotRegular = errors.New("not a regular file")
-	errTooLarge   = errors.New("too large")
-)
-
-// readRegular reads a file of at most limit bytes, and nothing but a file.
-func readRegular(path string, limit int64) ([]byte, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(content)) > limit {
-		return nil, fmt.Errorf("%s: %w: larger than %d bytes", path, errTooLarge, limit)
-	}
-	return content, nil
 }

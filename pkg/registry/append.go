@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Pushed is what Append did.
+// Pushed is what Append or CopyLayers did.
 type Pushed struct {
-	Digest string // of the image or index, as the registry confirmed it
+	Digest string // of the image or index, as the registry confirmed it; none of layers alone
 	Layers int    // distinct layers of the base
 	// Streamed counts the base layers that were copied because they could not be
 	// mounted and the target did not have them.
@@ -34,12 +34,9 @@ type Pushed struct {
 // with those it was opened with.
 func (c *Client) Append(ctx context.Context, base *Base, target string, content Content) (Pushed, error) {
 	const op = "pushing"
-	tag, err := parseReference(op, target)
+	tag, err := parseTag(op, target)
 	if err != nil {
 		return Pushed{}, err
-	}
-	if _, isTag := tag.(name.Tag); !isTag {
-		return Pushed{}, &Error{Class: ErrInvalidReference, Op: op, Reference: target, Detail: "has a digest, want a tag"}
 	}
 	// A pusher remembers what it uploaded and its logins, so there is one for each push.
 	pusher, err := remote.NewPusher(c.options...)
@@ -65,12 +62,11 @@ func (c *Client) Append(ctx context.Context, base *Base, target string, content 
 	return pushed, c.Verify(ctx, target, pushed.Digest)
 }
 
-// CopyImage puts the image for one platform into the target's repository, layers
-// by mount or stream and the manifest under its digest alone, so that it can be
-// pulled from there and a later push finds its layers. It returns what had to be
-// streamed.
-func (c *Client) CopyImage(ctx context.Context, image *BaseImage, target string) (Pushed, error) {
-	const op = "copying image to"
+// CopyLayers puts the layers of the image for one platform into the target's
+// repository, by mount or stream, so that an image with them can be pushed there
+// without having them. Layers that registries do not hold are left out.
+func (c *Client) CopyLayers(ctx context.Context, image *BaseImage, target string) (Pushed, error) {
+	const op = "copying layers to"
 	reference, err := parseReference(op, target)
 	if err != nil {
 		return Pushed{}, err
@@ -80,13 +76,8 @@ func (c *Client) CopyImage(ctx context.Context, image *BaseImage, target string)
 		return Pushed{}, failure(op, target, err)
 	}
 	push := &push{client: c, pusher: pusher, repository: reference.Context()}
-	pushed, err := push.blobs(ctx, &Base{Images: []*BaseImage{image}}, []*composed{{config: image.config}})
-	if err != nil {
-		return pushed, failure(op, target, err)
-	}
-	pushed.Digest = image.Digest
-	raw := rawManifest{content: image.manifest, mediaType: image.mediaType}
-	return pushed, failure(op, target, pusher.Put(ctx, push.repository.Digest(image.Digest), raw))
+	pushed, err := push.blobs(ctx, &Base{Images: []*BaseImage{image}}, nil)
+	return pushed, failure(op, target, err)
 }
 
 type push struct {
@@ -117,9 +108,9 @@ func (p *push) blobs(ctx context.Context, base *Base, images []*composed) (Pushe
 	var streamed atomic.Int32
 	pushed := Pushed{}
 	for _, image := range base.Images {
-		for _, layer := range image.Layers {
+		for _, layer := range image.Held() {
 			digest := hashOf(layer.Digest)
-			if isLayerElsewhere(layer.MediaType) || seen[digest] {
+			if seen[digest] {
 				continue
 			}
 			pushed.Layers++

@@ -265,7 +265,14 @@ func decompress(compressed io.ReadCloser) (io.ReadCloser, error) {
 	return out, nil
 }
 
-// isLayerElsewhere is true for layers whose content registries do not hold.
-func isLayerElsewhere(mediaType string) bool {
-	return !types.MediaType(mediaType).IsDistributable()
+// Held returns the layers whose content registries hold; that of others comes
+// from elsewhere.
+func (i *BaseImage) Held() []BaseLayer {
+	var held []BaseLayer
+	for _, layer := range i.Layers {
+		if types.MediaType(layer.MediaType).IsDistributable() {
+			held = append(held, layer)
+		}
+	}
+	return held
 }

@@ -128,6 +128,18 @@ func parseReference(op, pullspec string) (name.Reference, error) {
 	return reference, nil
 }
 
+func parseTag(op, pullspec string) (name.Tag, error) {
+	reference, err := parseReference(op, pullspec)
+	if err != nil {
+		return name.Tag{}, err
+	}
+	tag, isTag := reference.(name.Tag)
+	if !isTag {
+		return tag, &Error{Class: ErrInvalidReference, Op: op, Reference: pullspec, Detail: "has a digest, want a tag"}
+	}
+	return tag, nil
+}
+
 // Resolve asks the registry for the digest of what a pullspec names.
 func (c *Client) Resolve(ctx context.Context, pullspec string) (string, error) {
 	const op = "resolving"

@@ -228,20 +228,3 @@ func TestTransientFailuresAreRetried(t *testing.T) {
 		}
 	}
 }
-
-func TestDelete(t *testing.T) {
-	server := registrytest.New(t)
-	pullspec := smallImage(t, server)
-	client := newClient(t, [][]byte{server.CA}, "")
-	server.Fault(func(r *http.Request) (int, bool) { return 405, r.Method == http.MethodDelete })
-	if err := client.Delete(context.Background(), pullspec); !errors.Is(err, registry.ErrUnsupported) {
-		t.Errorf("forbidden: %v, want ErrUnsupported", err)
-	}
-	server.Fault(nil)
-	if err := client.Delete(context.Background(), pullspec); err != nil {
-		t.Error(err)
-	}
-	if _, err := client.Resolve(context.Background(), pullspec); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("after deletion: %v, want ErrNotFound", err)
-	}
-}

@@ -1,0 +1,222 @@
+package handover
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+const manifestFile = "manifest.json"
+
+const (
+	// maxDocument bounds the manifest and the config: it is the size up to which
+	// registries should take manifests (OCI distribution specification).
+	maxDocument = 4 << 20
+	// maxLayers is how many of them nodes can mount (containers/storage, maxDepth
+	// of its overlay driver).
+	maxLayers = 500
+)
+
+// ErrRefused is wrapped by every error about what lies in the directory.
+var ErrRefused = errors.New("what the steps left is no image to push")
+
+func refuse(what, format string, args ...any) error {
+	return fmt.Errorf("%w: %s %s", ErrRefused, what, fmt.Sprintf(format, args...))
+}
+
+// Image is what was handed over, as far as it was read: the layers are read, and
+// checked by their digests, when they are opened.
+type Image struct {
+	Config      *v1.ConfigFile
+	Layers      []registry.Blob // those of the base cannot be opened
+	Annotations map[string]string
+}
+
+// manifest is all that a manifest may hold. A member that is not here is
+// refused: it would be pushed without being understood.
+type manifest struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     types.MediaType   `json:"mediaType"`
+	Config        descriptor        `json:"config"`
+	Layers        []descriptor      `json:"layers"`
+	Annotations   map[string]string `json:"annotations"`
+}
+
+type descriptor struct {
+	MediaType   types.MediaType   `json:"mediaType"`
+	Digest      v1.Hash           `json:"digest"`
+	Size        int64             `json:"size"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// Open reads the image in dir. Each of its layers must lie there as a file or be
+// one of present. Nothing else in the directory is looked at.
+func Open(dir string, present []Layer) (*Image, error) {
+	content, err := readDocument(dir, manifestFile)
+	if err != nil {
+		return nil, err
+	}
+	var m manifest
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&m); err != nil {
+		return nil, refuse(manifestFile, "does not parse: %v", err)
+	}
+	if len(m.Layers) > maxLayers {
+		return nil, refuse(manifestFile, "names %d layers, more than %d", len(m.Layers), maxLayers)
+	}
+	image := &Image{Annotations: m.Annotations}
+	if image.Config, err = readConfig(dir, m.Config); err != nil {
+		return nil, err
+	}
+	if diffs := len(image.Config.RootFS.DiffIDs); diffs != len(m.Layers) {
+		return nil, refuse(manifestFile, "names %d layers, its config %d", len(m.Layers), diffs)
+	}
+	known := sizes(present)
+	for _, layer := range m.Layers {
+		blob, err := openLayer(dir, layer, known)
+		if err != nil {
+			return nil, err
+		}
+		image.Layers = append(image.Layers, blob)
+	}
+	return image, nil
+}
+
+func readConfig(dir string, config descriptor) (*v1.ConfigFile, error) {
+	what := "config " + config.Digest.String()
+	if config.MediaType != types.OCIConfigJSON {
+		return nil, refuse(what, "is of type %q, want %q", config.MediaType, types.OCIConfigJSON)
+	}
+	if err := checkHash(what, config.Digest); err != nil {
+		return nil, err
+	}
+	content, err := readDocument(dir, config.Digest.Hex)
+	if err != nil {
+		return nil, err
+	}
+	if digest, _, err := v1.SHA256(bytes.NewReader(content)); err != nil || digest != config.Digest {
+		return nil, refuse(what, "has the digest %s", digest)
+	}
+	parsed := &v1.ConfigFile{}
+	if err := json.Unmarshal(content, parsed); err != nil {
+		return nil, refuse(what, "does not parse: %v", err)
+	}
+	return parsed, nil
+}
+
+func openLayer(dir string, layer descriptor, present map[string]int64) (registry.Blob, error) {
+	what := "layer " + layer.Digest.String()
+	blob := registry.Blob{Digest: layer.Digest.String(), Size: layer.Size, MediaType: string(layer.MediaType), Annotations: layer.Annotations}
+	switch layer.MediaType {
+	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer:
+	default:
+		return blob, refuse(what, "is of type %q, want a tar, plain or compressed by gzip or zstd", layer.MediaType)
+	}
+	if err := checkHash(what, layer.Digest); err != nil {
+		return blob, err
+	}
+	size, found := present[blob.Digest]
+	if !found {
+		info, err := lookAt(dir, layer.Digest.Hex)
+		if errors.Is(err, fs.ErrNotExist) {
+			return blob, refuse(what, "is neither handed over nor one of the base")
+		}
+		if err != nil {
+			return blob, err
+		}
+		size = info.Size()
+		blob.Open = func() (io.ReadCloser, error) { return openBlob(dir, layer.Digest, layer.Size) }
+	}
+	if size != layer.Size || size < 1 {
+		return blob, refuse(what, "has %d bytes, %s says %d", size, manifestFile, layer.Size)
+	}
+	return blob, nil
+}
+
+// checkHash keeps to the one algorithm whose digits are known to be a file name
+// of this directory.
+func checkHash(what string, hash v1.Hash) error {
+	if hash.Algorithm != "sha256" {
+		return refuse(what, "has no SHA-256 for a digest")
+	}
+	return nil
+}
+
+// lookAt finds a file, and nothing but a file that has no second name.
+func lookAt(dir, name string) (os.FileInfo, error) {
+	info, err := os.Lstat(filepath.Join(dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, refuse(name, "is %s, want a file", kind(info.Mode()))
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Nlink != 1 {
+		return nil, refuse(name, "is a hard link to another file")
+	}
+	return info, nil
+}
+
+func kind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeNamedPipe:
+		return "a named pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	default:
+		return "a device"
+	}
+}
+
+// openFile opens what lookAt found: no link is followed, no pipe waited for.
+func openFile(dir, name string) (*os.File, error) {
+	found, err := lookAt(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	info, err := file.Stat()
+	if err == nil && !os.SameFile(found, info) {
+		err = refuse(name, "was replaced while it was opened")
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func readDocument(dir, name string) ([]byte, error) {
+	file, err := openFile(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, maxDocument+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading %s: %w", ErrRefused, name, err)
+	}
+	if len(content) > maxDocument {
+		return nil, refuse(name, "has more than %d bytes", maxDocument)
+	}
+	return content, nil
+}

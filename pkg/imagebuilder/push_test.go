@@ -1,0 +1,301 @@
+package imagebuilder
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
+)
+
+// playPush stands in for buildah: whatever it is asked succeeds, and when it is
+// asked to push, which it must be, play does that. Two pipes join it to the test.
+func playPush(t *testing.T, play func(pullspec string) error) {
+	t.Helper()
+	dir := t.TempDir()
+	to, done := filepath.Join(dir, "to"), filepath.Join(dir, "done")
+	if err := errors.Join(syscall.Mkfifo(to, 0o600), syscall.Mkfifo(done, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	fakeBuildah(t, `[ "$1" = push ] || exit 0; echo "${6#docker://}" > `+to+`; cat `+done)
+	go func() {
+		pullspec, err := os.ReadFile(to)
+		if err == nil {
+			err = play(strings.TrimSpace(string(pullspec)))
+		}
+		if err = errors.Join(err, os.WriteFile(done, nil, 0o600)); err != nil {
+			t.Errorf("pushing: %v", err)
+		}
+	}()
+}
+
+const newContent = "what the steps made"
+
+// built is the base with one more layer, as buildah would push it.
+func built(t *testing.T) v1.Image {
+	t.Helper()
+	layers, err := osImage(t, "amd64").Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	for _, layer := range append(layers, static.NewLayer([]byte(newContent), types.OCILayer)) {
+		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: types.OCILayer}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return image
+}
+
+// handedOver are the directories of a build that waits for its push.
+func handedOver(t *testing.T, in *inputs) volumes {
+	t.Helper()
+	fakeBuildah(t, "exit 0")
+	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	playPush(t, func(pullspec string) error {
+		reference, err := name.ParseReference(pullspec)
+		if err != nil {
+			return err
+		}
+		return remote.Write(reference, built(t))
+	})
+	if result, err := dirs.build(in); err != nil {
+		t.Fatalf("%v\n%+v\n%s", err, result, in.log.String())
+	}
+	return dirs
+}
+
+var claims = map[string]string{api.ImageLabelInputsHash: "v1-true", api.ImageLabelMachineConfig: "rendered-1"}
+
+func (v volumes) push(in *inputs) buildspec.Result {
+	result, err := Push(context.Background(), PushOptions{
+		Access: in.access(), WorkDir: v.work, HandoverDir: v.handover, FinalImage: in.server.Host + "/os/final:1", Labels: claims,
+	}, in.progress(PushSteps))
+	return Report(result, err)
+}
+
+func TestPushUploadsTheNewLayersAlone(t *testing.T) {
+	in := newInputs(t, ignition)
+	dirs := handedOver(t, in)
+	before := in.server.Uploaded("os/final")
+	in.server.Requests()
+	report := dirs.push(in)
+	if !report.Succeeded {
+		t.Fatalf("report = %+v\n%s", report, in.log.String())
+	}
+	if gets := registrytest.Count(in.server.Requests(), "GET", "/blobs/"); gets != 0 {
+		t.Errorf("%d blobs were read", gets)
+	}
+	image := in.server.Pull(t, in.server.Host+"/os/final:1", "amd64")
+	if digest, err := image.Digest(); err != nil || digest.String() != report.Digest {
+		t.Errorf("the tag names %s, the report %s, %v", digest, report.Digest, err)
+	}
+	config, err := image.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if moved := in.server.Uploaded("os/final") - before; moved != int64(len(newContent)+len(config)) || report.BytesPushed < moved {
+		t.Errorf("%d bytes were uploaded, %d reported", moved, report.BytesPushed)
+	}
+	if len(report.Timings) != 3 || report.Timings[1].Name != "push" {
+		t.Errorf("timings = %v", report.Timings)
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := dirs.work.readPlan()
+	if err != nil || manifest.Annotations[registry.AnnotationBaseName] != plan.BaseImage || manifest.Annotations[registry.AnnotationBaseDigest] != plan.ImageDigest {
+		t.Errorf("annotations = %v, plan %+v, %v", manifest.Annotations, plan, err)
+	}
+}
+
+// forge changes the config that lies in the hand-over, and the manifest with it.
+func (v volumes) forge(t *testing.T, change func(manifest map[string]json.RawMessage, config []byte) []byte) {
+	t.Helper()
+	path := filepath.Join(v.handover, "manifest.json")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := map[string]json.RawMessage{}
+	var descriptor v1.Descriptor
+	if err := errors.Join(json.Unmarshal(raw, &manifest), json.Unmarshal(manifest["config"], &descriptor)); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(v.handover, descriptor.Digest.Hex)
+	config, err := os.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = change(manifest, config)
+	if descriptor.Digest, descriptor.Size, err = v1.SHA256(bytes.NewReader(config)); err != nil {
+		t.Fatal(err)
+	}
+	if manifest["config"], err = json.Marshal(descriptor); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = json.Marshal(manifest); err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(os.WriteFile(filepath.Join(v.handover, descriptor.Digest.Hex), config, 0o600), os.WriteFile(path, raw, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestImageClaimsTheInputsOfItsRequest: whatever the steps leave, labels and
+// annotations are those that push was given, for every reader of JSON.
+func TestImageClaimsTheInputsOfItsRequest(t *testing.T) {
+	forgeries := map[string]string{
+		"another value": `"config":{"Labels":{"HASH":"v1-forged"}}`,
+		"twice":         `"config":{"Labels":{"HASH":"v1-true","HASH":"v1-forged"}}`,
+		"other case":    `"config":{"Labels":{"x":"y"},"labels":{"HASH":"v1-forged"}},"Config":{"labels":{"HASH":"v1-forged"}}`,
+		"nothing":       `"config":{"Labels":null}`,
+		"no config":     `"author":"me"`,
+	}
+	for title, forgery := range forgeries {
+		t.Run(title, func(t *testing.T) {
+			in := newInputs(t, ignition)
+			dirs := handedOver(t, in)
+			dirs.forge(t, func(manifest map[string]json.RawMessage, config []byte) []byte {
+				manifest["annotations"] = json.RawMessage(`{"` + registry.AnnotationBaseDigest + `":"sha256:forged"}`)
+				var kept struct {
+					RootFS json.RawMessage `json:"rootfs"`
+				}
+				if err := json.Unmarshal(config, &kept); err != nil {
+					t.Fatal(err)
+				}
+				return []byte(`{"architecture":"amd64","os":"linux","rootfs":` + string(kept.RootFS) + `,` + strings.ReplaceAll(forgery, "HASH", api.ImageLabelInputsHash) + `}`)
+			})
+			if report := dirs.push(in); !report.Succeeded {
+				t.Fatalf("report = %+v", report)
+			}
+			image := in.server.Pull(t, in.server.Host+"/os/final:1", "amd64")
+			config, err := image.RawConfigFile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			manifest, err := image.RawManifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(config)+string(manifest), "forged") || strings.Count(string(config), `"`+api.ImageLabelInputsHash+`":"v1-true"`) != 1 {
+				t.Errorf("config = %s\nmanifest = %s", config, manifest)
+			}
+		})
+	}
+}
+
+func TestPushRefusesWhatIsNoImage(t *testing.T) {
+	secret := "hunter2hunter2"
+	tests := []struct {
+		name, reason, message string
+		spoil                 func(*testing.T, *inputs, volumes)
+	}{
+		{
+			name: "S13 the registry names another digest", reason: api.ReasonUnconfirmedDigest,
+			spoil: func(t *testing.T, in *inputs, _ volumes) {
+				in.server.Push(t, "os/final:1", osImage(t, "amd64"))
+				in.server.Fault(func(r *http.Request) (int, bool) {
+					return http.StatusCreated, r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/os/final/manifests/1")
+				})
+			},
+		},
+		{
+			name: "the registry refuses", reason: api.ReasonPushFailed, message: "access denied",
+			spoil: func(_ *testing.T, in *inputs, _ volumes) {
+				in.server.Fault(func(r *http.Request) (int, bool) { return http.StatusForbidden, r.Method == http.MethodPost })
+			},
+		},
+		{
+			name: "a layer with another content", reason: api.ReasonBuildFailed, message: "has the digest sha256:",
+			spoil: func(t *testing.T, _ *inputs, v volumes) {
+				v.overLayer(t, func(path string) error { return os.WriteFile(path, []byte(strings.ToUpper(newContent)), 0o600) })
+			},
+		},
+		{
+			name: "a link to a file of push's own container", reason: api.ReasonBuildFailed, message: "is a symbolic link, want a file (see what the steps",
+			spoil: func(t *testing.T, in *inputs, v volumes) {
+				own := in.write(t, "push-secret", secret)
+				v.overLayer(t, func(path string) error { return errors.Join(os.Remove(path), os.Symlink(own, path)) })
+			},
+		},
+		{
+			name: "nothing", reason: api.ReasonBuildFailed, message: "manifest.json: no such file",
+			spoil: func(t *testing.T, _ *inputs, v volumes) {
+				if err := os.Remove(filepath.Join(v.handover, "manifest.json")); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			in := newInputs(t, ignition)
+			dirs := handedOver(t, in)
+			test.spoil(t, in, dirs)
+			in.server.Requests()
+			report := dirs.push(in)
+			if report.Succeeded || report.Digest != "" || report.Reason != test.reason || !strings.Contains(report.Message, test.message) {
+				t.Errorf("report = %+v", report)
+			}
+			if test.reason == api.ReasonBuildFailed && registrytest.Count(in.server.Requests(), "PUT", "/manifests/") != 0 {
+				t.Error("a manifest was written")
+			}
+			if strings.Contains(report.Message, secret) {
+				t.Errorf("the message tells the secret: %s", report.Message)
+			}
+		})
+	}
+}
+
+// overLayer puts something in the place of the new layer.
+func (v volumes) overLayer(t *testing.T, put func(path string) error) {
+	t.Helper()
+	digest, _, err := v1.SHA256(strings.NewReader(newContent))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(filepath.Join(v.handover, digest.Hex)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHandOverFailures(t *testing.T) {
+	in := newInputs(t, ignition)
+	fakeBuildah(t, "exit 0")
+	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fakeBuildah(t, `[ "$1" = push ] && echo "layer not known" && exit 125; exit 0`)
+	if _, err := dirs.build(in); err == nil || err.Error() != "handing the image over: buildah push: exit status 125: layer not known" {
+		t.Errorf("error = %v", err)
+	}
+	if report := dirs.push(in); !strings.Contains(report.Message, handover.ErrRefused.Error()) {
+		t.Errorf("report = %+v", report)
+	}
+}
