@@ -218,3 +218,25 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// FuzzKey sets one key beside the required one: what is wrong is told of that
+// key and no other, and a key that nobody knows is told as such.
+func FuzzKey(f *testing.F) {
+	for key, value := range map[string]string{
+		api.KeyFinalImagePullspec: "a b", api.KeyImageBuilderType: "x", api.KeyMaxConcurrentBuilds: "0", api.KeyBuildTimeout: "1ns", api.KeyBuildPodResources: "limits: {memory: -1}",
+		api.KeyBuildPodNodeSelector: "a: 1", api.KeyBuildPodTolerations: "{}", api.KeyBuildPodPriorityClass: "A", api.KeyBaseImagePullSecretName: "/", "typo": "",
+	} {
+		f.Add(key, value)
+	}
+	f.Fuzz(func(t *testing.T, key, value string) {
+		s, problems := Read(configMap(api.KeyFinalImagePullspec, repository, key, value), nil)
+		for _, p := range problems {
+			if p.Object != "ConfigMap/"+api.ConfigMapBuildConfig || p.Key != key || p.Text == "" {
+				t.Errorf("key %q: problem %+v", key, p)
+			}
+		}
+		if len(s.UnknownKeys) > 0 && (len(problems) > 0 || len(s.UnknownKeys) != 1 || s.UnknownKeys[0] != key) {
+			t.Errorf("key %q: unknown %q, problems %q", key, s.UnknownKeys, problems)
+		}
+	})
+}

@@ -2,9 +2,18 @@
 //
 // A build in which nothing has to run is one container, image-build, that
 // appends a layer through the registry's API; its pod meets the restricted Pod
-// Security level. A build with steps of the user's is three containers in a
-// row over shared emptyDir volumes: prepare (pull credentials), image-build (no
-// credential at all), push (push credential). Only push's result can name a
-// digest. That pod meets the baseline level: setting up a user namespace takes
-// newuidmap with file capabilities, so privilege escalation has to be allowed.
+// Security level. A build with steps of the user's is three containers in a row
+// over emptyDir volumes: prepare (credentials), image-build (no credential at
+// all), push (push credential). Only push's result can name a digest.
+//
+//	volume    prepare   image-build  push
+//	work      writes    reads        reads   the Dockerfile, its context, the plan
+//	storage   writes    writes       -       buildah's store
+//	handover  -         writes       reads   the image, as files
+//	tmp       its own   its own      -
+//
+// What push takes on trust lies in work, which the user's steps cannot write;
+// what it checks lies in handover. That pod meets the baseline level: setting up
+// a user namespace takes newuidmap with file capabilities, so privilege
+// escalation has to be allowed in the first two. push is restricted.
 package buildpod

@@ -27,7 +27,12 @@ const (
 	caDir         = "/run/os-image-builder/ca"
 	workDir       = "/var/lib/os-image-builder/work"
 	storageDir    = "/var/lib/os-image-builder/storage"
+	handoverDir   = "/var/lib/os-image-builder/handover"
 	tmpDir        = "/tmp"
+	// messageFile is where a container leaves its result. The default is in /dev,
+	// which the user's steps see: they could forge it, and fill the node's disk
+	// through it.
+	messageFile = "/run/os-image-builder/termination-log"
 )
 
 // New returns the pod of a request, without metadata but for the annotations
@@ -70,7 +75,7 @@ type builder struct {
 }
 
 func (b *builder) oneStep() {
-	b.pod.Spec.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+	b.pod.Spec.SecurityContext.SeccompProfile = runtimeDefault()
 	b.emptyDir("tmp")
 	c := b.container(api.ContainerBuild, "append", restricted())
 	b.machineConfig(c)
@@ -85,7 +90,7 @@ func (b *builder) oneStep() {
 }
 
 func (b *builder) threeSteps() {
-	for _, name := range []string{"tmp", "work", "storage"} {
+	for _, name := range []string{"tmp", "work", "storage", "handover"} {
 		b.emptyDir(name)
 	}
 	prepare := b.container(api.ContainerPrepare, "prepare", baseline())
@@ -99,42 +104,50 @@ func (b *builder) threeSteps() {
 	b.pullSecrets(prepare)
 	b.pushSecret(prepare)
 	b.ca(prepare)
+	b.directory(prepare, "work", workDir, false)
+	b.directory(prepare, "storage", storageDir, false)
 
 	build := b.container(api.ContainerBuild, "build", baseline())
 	// Entering a step's root detaches the old one, which the kernel refuses in a
 	// user namespace when that is a read-only mount.
 	build.SecurityContext.ReadOnlyRootFilesystem = ptr(false)
-	b.labels(build)
+	b.directory(build, "work", workDir, true)
+	b.directory(build, "storage", storageDir, false)
+	b.directory(build, "handover", handoverDir, false)
+	for _, c := range []*corev1.Container{prepare, build} {
+		// Each has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.
+		mountSub(c, "tmp", tmpDir, c.Name)
+	}
 
-	push := b.container(api.ContainerPush, "push", baseline())
+	// push runs nothing but the builder, on files that it only reads.
+	push := b.container(api.ContainerPush, "push", restricted())
+	push.SecurityContext.SeccompProfile = runtimeDefault()
 	// prepare has brought the base's layers to where push needs them, so that
 	// push can do without the credentials to pull.
 	b.finalImage(push)
 	b.pushSecret(push)
 	b.ca(push)
+	b.labels(push)
+	b.directory(push, "work", workDir, true)
+	b.directory(push, "handover", handoverDir, true)
 
-	for _, c := range []*corev1.Container{prepare, build, push} {
-		arg(c, "work-dir", workDir)
-		arg(c, "storage-dir", storageDir)
-		mount(c, "work", workDir, false)
-		mount(c, "storage", storageDir, false)
-		// Each step has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.
-		mountSub(c, "tmp", tmpDir, c.Name)
-	}
 	b.pod.Spec.InitContainers = []corev1.Container{*prepare, *build}
 	b.pod.Spec.Containers = []corev1.Container{*push}
 }
 
 func (b *builder) container(name, command string, security *corev1.SecurityContext) *corev1.Container {
-	return &corev1.Container{
+	c := &corev1.Container{
 		Name:                     name,
 		Image:                    b.request.BuilderImage,
 		Command:                  []string{"/usr/bin/os-image-builder", command},
-		Resources:                b.request.Scheduling.Resources,
+		Resources:                withRequests(b.request.Scheduling.Resources),
 		SecurityContext:          security,
 		ImagePullPolicy:          corev1.PullIfNotPresent,
+		TerminationMessagePath:   messageFile,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
+	arg(c, "termination-message-path", messageFile)
+	return c
 }
 
 func restricted() *corev1.SecurityContext {
@@ -143,6 +156,10 @@ func restricted() *corev1.SecurityContext {
 		ReadOnlyRootFilesystem:   ptr(true),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
+}
+
+func runtimeDefault() *corev1.SeccompProfile {
+	return &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
 }
 
 // baseline lets newuidmap and newgidmap gain their file capabilities, which

@@ -122,6 +122,35 @@ func TestUserStepsShareNothingWorthStealing(t *testing.T) {
 	}
 }
 
+// TestPushOnlyReads: the container with the push credential after the user's
+// steps writes nowhere, sees nothing of the store in which they ran, and meets
+// the restricted Pod Security level.
+func TestPushOnlyReads(t *testing.T) {
+	p := New(request(custom, scheduled))
+	push := container(t, p, api.ContainerPush)
+	for _, m := range push.VolumeMounts {
+		if !m.ReadOnly {
+			t.Errorf("%s may write to %s", push.Name, m.Name)
+		}
+		if m.Name == "storage" || m.Name == "tmp" {
+			t.Errorf("%s mounts %s", push.Name, m.Name)
+		}
+	}
+	s := push.SecurityContext
+	if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || len(s.Capabilities.Add) > 0 ||
+		s.SeccompProfile == nil || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("%s is not restricted: %+v", push.Name, s)
+	}
+	for _, m := range container(t, p, api.ContainerBuild).VolumeMounts {
+		if m.Name == "work" && !m.ReadOnly {
+			t.Error("the user's steps may change what push takes on trust")
+		}
+	}
+	if args := strings.Join(push.Args, " "); !strings.Contains(args, "--label=a.b/inputs-hash=v1-0123") {
+		t.Errorf("%s does not say what the image is made of: %s", push.Name, args)
+	}
+}
+
 func TestEveryPod(t *testing.T) {
 	for name, r := range map[string]buildspec.Request{"one step": request(), "three steps": request(custom), "bare": request(bare)} {
 		t.Run(name, func(t *testing.T) {
@@ -150,6 +179,9 @@ func TestEveryPod(t *testing.T) {
 				}
 				if (s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem) && !(r.CustomContent && c.Name == api.ContainerBuild) {
 					t.Errorf("%s may write to its root", c.Name)
+				}
+				if c.TerminationMessagePath == "" || strings.HasPrefix(c.TerminationMessagePath, "/dev/") || !slices.Contains(c.Args, "--termination-message-path="+c.TerminationMessagePath) {
+					t.Errorf("%s leaves its result in %q, where steps see it, with arguments %q", c.Name, c.TerminationMessagePath, c.Args)
 				}
 				if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
 					t.Errorf("%s says nothing when it is killed", c.Name)

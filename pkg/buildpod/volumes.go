@@ -20,7 +20,9 @@ func (b *builder) volume(v corev1.Volume) {
 }
 
 func (b *builder) emptyDir(name string) {
-	b.volume(corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	b.volume(corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		SizeLimit: volumeLimit(b.request.Scheduling.Resources),
+	}}})
 }
 
 func (b *builder) configMap(volume, name string) {
@@ -73,6 +75,12 @@ func (b *builder) ca(c *corev1.Container) {
 	}}})
 	mount(c, "service-ca", caDir, true)
 	arg(c, "ca-file", caDir+"/"+api.ServiceCAKey)
+}
+
+// directory mounts a volume and names it in the flag that ends in -dir.
+func (b *builder) directory(c *corev1.Container, volume, path string, readOnly bool) {
+	mount(c, volume, path, readOnly)
+	arg(c, volume+"-dir", path)
 }
 
 func mount(c *corev1.Container, volume, path string, readOnly bool) {

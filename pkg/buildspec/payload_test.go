@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // mapLimit is what etcd takes of one object.
@@ -89,4 +91,28 @@ func TestDamagedPayload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzPayload decodes anything: the answer is the document whose hash is named,
+// or an error of the class. Whatever is a document survives the way.
+func FuzzPayload(f *testing.F) {
+	f.Add("H4sIAAAAAAAA/wEAAP//AAAAAAAAAAA=", names.Content(nil), []byte("{}"))
+	f.Add("", "", []byte(nil))
+	f.Add("H4sI", "!", []byte(strings.Repeat("x", 5000)))
+	f.Fuzz(func(t *testing.T, text, hash string, document []byte) {
+		got, err := Payload{Chunks: []string{text}, SHA256: hash}.Decode()
+		if err != nil && !errors.Is(err, ErrPayload) {
+			t.Errorf("error of another class: %v", err)
+		}
+		if err == nil && names.Content(got) != hash {
+			t.Errorf("a document of another hash was taken")
+		}
+		p, err := EncodePayload(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := p.Decode(); err != nil || !bytes.Equal(back, document) {
+			t.Errorf("%d bytes came back as %d, error %v", len(document), len(back), err)
+		}
+	})
 }

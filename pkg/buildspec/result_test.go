@@ -15,7 +15,7 @@ const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012345678
 
 func failure() Result {
 	return Result{
-		Reason: "BuildFailed", Message: "line 3 of the custom Dockerfile failed", Step: "RUN false", Line: 3, ExitCode: 1,
+		Reason: "BuildFailed", Message: "step 3, line 3 of the custom Dockerfile, failed", Step: "RUN false", Line: 3, ExitCode: 1,
 		Log: []string{"one", "two"}, Timings: []Timing{{"pull", 1.5}}, BytesPulled: 7,
 	}
 }
@@ -144,8 +144,16 @@ func FuzzParseResult(f *testing.F) {
 			}
 			return
 		}
-		if len(r.Encode()) > MaxResultBytes {
+		written := r.Encode()
+		if len(written) > MaxResultBytes {
 			t.Fatal("what was read cannot be written")
+		}
+		again, err := ParseResult(string(written))
+		if err != nil || again.Succeeded != r.Succeeded {
+			t.Fatalf("read again it is %+v, error %v; was %+v", again, err, r)
+		}
+		if again.Digest != "" && again.Digest != r.Digest {
+			t.Fatalf("digest %q was read, %q is written", r.Digest, again.Digest)
 		}
 	})
 }
