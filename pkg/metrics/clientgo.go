@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/tools/leaderelection"
 	clientmetrics "k8s.io/client-go/tools/metrics"
 	"k8s.io/client-go/util/workqueue"
 )
 
-// RegisterClientGo publishes what client-go measures of its queues and its
-// requests, under the names that Kubernetes' own components use. client-go
-// takes one provider a process, so it is called once, before any queue is made.
+// RegisterClientGo publishes what client-go measures of its queues, its requests
+// and its leader election, under the names that Kubernetes' own components use.
+// client-go takes one provider a process, so it is called once, before any queue
+// is made.
 func RegisterClientGo(r prometheus.Registerer) {
 	q := &queues{
 		depth:      gauge("workqueue_depth", "Keys that wait in a queue."),
@@ -30,8 +32,13 @@ func RegisterClientGo(r prometheus.Registerer) {
 		Name: "rest_client_request_duration_seconds", Help: "Time that a request to the API server took, by verb.",
 		Buckets: prometheus.ExponentialBuckets(0.002, 4, 8),
 	}, []string{"verb"})
-	r.MustRegister(q.depth, q.adds, q.latency, q.work, q.unfinished, q.longest, q.retries, requests, latency)
+	leader := &leadership{
+		status: gauge("leader_election_master_status", "1 while this process holds the lease of that name, 0 while it waits for it."),
+		slow:   counter("leader_election_slowpath_total", "Renewals of a lease that had to read it first."),
+	}
+	r.MustRegister(q.depth, q.adds, q.latency, q.work, q.unfinished, q.longest, q.retries, requests, latency, leader.status, leader.slow)
 	workqueue.SetProvider(q)
+	leaderelection.SetProvider(leader)
 	clientmetrics.Register(clientmetrics.RegisterOpts{
 		RequestResult: result{requests}, RequestLatency: duration{latency},
 	})
@@ -48,6 +55,17 @@ type duration struct{ vec *prometheus.HistogramVec }
 func (d duration) Observe(_ context.Context, verb string, _ url.URL, latency time.Duration) {
 	d.vec.WithLabelValues(verb).Observe(latency.Seconds())
 }
+
+type leadership struct {
+	status *prometheus.GaugeVec
+	slow   *prometheus.CounterVec
+}
+
+func (l *leadership) NewLeaderMetric() leaderelection.LeaderMetric { return l }
+
+func (l *leadership) On(name string)                { l.status.WithLabelValues(name).Set(1) }
+func (l *leadership) Off(name string)               { l.status.WithLabelValues(name).Set(0) }
+func (l *leadership) SlowpathExercised(name string) { l.slow.WithLabelValues(name).Inc() }
 
 type queues struct {
 	depth, unfinished, longest *prometheus.GaugeVec
