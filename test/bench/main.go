@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/test/bench/figure"
 	"github.com/machine-os-builder/machine-os-builder/test/bench/measure"
+	"github.com/machine-os-builder/machine-os-builder/test/bench/proc"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -88,26 +88,5 @@ func run(ctx context.Context, o options) (err error) {
 	if o.document == "" {
 		return nil
 	}
-	return write(filepath.Join(cluster.Root, o.document), begin, machine+loadNow("at the end"), tables)
-}
-
-// write puts the results into the document.
-func write(path string, taken time.Time, machine string, tables []figure.Table) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("writing results: %w", err)
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "Taken on %s.\n\n%s", taken.UTC().Format(time.DateOnly), machine)
-	for _, t := range tables {
-		fmt.Fprintf(&text, "\n%s", t.Markdown())
-	}
-	document, err := figure.Splice(string(old), text.String())
-	if err != nil {
-		return fmt.Errorf("writing results to %s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(document), 0o644); err != nil {
-		return fmt.Errorf("writing results: %w", err)
-	}
-	return nil
+	return figure.Write(filepath.Join(cluster.Root, o.document), "make bench", begin, machine+proc.Load("at the end"), tables)
 }

@@ -11,19 +11,18 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/test/controlplane"
 )
 
 // TestBinaryServesAndGivesTheLeaseBack runs the program itself: it takes the
 // lease, serves health and metrics, and on SIGTERM ends well and lets go.
 func TestBinaryServesAndGivesTheLeaseBack(t *testing.T) {
 	w := newWorld(t)
-	program := filepath.Join(t.TempDir(), "machine-os-builder")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/machine-os-builder").CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
-	}
-	ports, err := freePorts(2)
+	program := buildProgram(t)
+	ports, err := controlplane.FreeAddresses(2)
 	must(t, err)
-	cmd := exec.Command(program, "--kubeconfig", plane.kubeconfig, "--builder-image", "registry.example.com/builder:1",
+	cmd := exec.Command(program, "--kubeconfig", plane.Kubeconfig, "--builder-image", "registry.example.com/builder:1",
 		"--health-address", ports[0], "--metrics-address", ports[1])
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -44,10 +43,18 @@ func TestBinaryServesAndGivesTheLeaseBack(t *testing.T) {
 		}
 		return nil
 	})
-	w.eventually("its queue is measured", func() error {
+	w.addPool("measured", "rendered-measured-1")
+	w.patchPool("measured", optIn)
+	w.eventually("it is measured", func() error {
 		metrics, err := fetch("http://" + ports[1] + "/metrics")
-		if err == nil && !strings.Contains(metrics, `workqueue_adds_total{name="osbuild"}`) {
-			err = fmt.Errorf("no metric of the queue")
+		for _, sample := range []string{
+			`workqueue_adds_total{name="osbuild"}`, `workqueue_adds_total{name="retention"}`, `leader_election_master_status{name="machine-os-builder"} 1`,
+			`ocl_build_state{pool="measured",`, `ocl_active_builds{pool="measured"}`, `ocl_build_total{pool="measured",state="succeeded"} 0`,
+			`ocl_image_deletions_total{state="deleted"} 0`, `ocl_api_writes_total{resource="leases"}`,
+		} {
+			if err == nil && !strings.Contains(metrics, "\n"+sample) {
+				err = fmt.Errorf("no %s", sample)
+			}
 		}
 		return err
 	})
@@ -58,6 +65,15 @@ func TestBinaryServesAndGivesTheLeaseBack(t *testing.T) {
 	if holder := w.leaseHolder(); holder != "" {
 		t.Errorf("the lease is still held by %s", holder)
 	}
+}
+
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "machine-os-builder")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/machine-os-builder").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return program
 }
 
 func (w *world) leaseHolder() string {

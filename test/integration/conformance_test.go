@@ -41,6 +41,13 @@ func TestPodBackendConforms(t *testing.T) {
 				return w.setFinalizers(ctx, o, []string{hold})
 			},
 			Release: func(ctx context.Context, o backend.Observation) error { return w.setFinalizers(ctx, o, nil) },
+			// The API server waits for the kubelet of a pod's node, and none answers here.
+			Stall: func(ctx context.Context, o backend.Observation) error {
+				return w.Admin.Core.CoreV1().Pods(namespace).Bind(ctx, &corev1.Binding{
+					ObjectMeta: metav1.ObjectMeta{Name: "build-" + o.RenderedConfig},
+					Target:     corev1.ObjectReference{Kind: "Node", Name: "lost"},
+				}, metav1.CreateOptions{})
+			},
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +18,11 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/test/controlplane"
 )
 
-var plane *controlPlane
+var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -30,34 +33,13 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := setUp(context.Background(), dir); err != nil {
+	plane, err = controlplane.Start(context.Background(), dir, filepath.Join("..", "..", "manifests", "overlays", "kubernetes"))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer plane.Stop()
 	return m.Run()
-}
-
-// setUp starts the control plane and installs the product's manifests.
-func setUp(ctx context.Context, dir string) error {
-	p, err := startControlPlane(ctx, dir)
-	if err != nil {
-		return err
-	}
-	plane = p
-	err = func() error {
-		if _, err := p.Kubectl(ctx, "", "apply", "--server-side", "-k", filepath.Join("..", "..", "manifests", "overlays", "kubernetes")); err != nil {
-			return err
-		}
-		if _, err := p.Kubectl(ctx, "", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
-			return err
-		}
-		return p.StartManager()
-	}()
-	if err != nil {
-		p.Stop()
-	}
-	return err
 }
 
 // addPool makes a pool that targets a config, which is made as well.
@@ -214,7 +196,7 @@ func TestConfigOnlyBuild(t *testing.T) {
 	}
 }
 
-func TestConfigChangeDuringBuild(t *testing.T) {
+func TestS01ConfigChangeDuringBuild(t *testing.T) {
 	w := newWorld(t)
 	w.addPool("worker", "rendered-worker-a1")
 	w.addConfig("rendered-worker-b1", "other")
@@ -228,7 +210,7 @@ func TestConfigChangeDuringBuild(t *testing.T) {
 	w.goneSoon("configmap", "mc-rendered-worker-a1")
 }
 
-func TestOptOutAndBackIn(t *testing.T) {
+func TestS25OptOutAndBackIn(t *testing.T) {
 	w := newWorld(t)
 	w.addPool("worker", "rendered-worker-a1")
 	w.patchPool("worker", optIn)
@@ -275,7 +257,7 @@ func TestImageReusedAfterOptingOutAndIn(t *testing.T) {
 	}
 }
 
-func TestFailureAndCorrection(t *testing.T) {
+func TestS12S22FailureAndCorrection(t *testing.T) {
 	w := newWorld(t)
 	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyMaxBuildRetries: "0"})
 	w.setting(api.ConfigMapCustomDockerfile, map[string]string{"worker": "FROM configs AS final\nRUN false\n"})
@@ -305,7 +287,7 @@ func TestFailureAndCorrection(t *testing.T) {
 	w.complete("worker", "rendered-worker-a1")
 }
 
-func TestSettingsCorrected(t *testing.T) {
+func TestS32SettingsCorrected(t *testing.T) {
 	w := newWorld(t)
 	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePushSecretName: "missing-one"})
 	w.addPool("worker", "rendered-worker-a1")
@@ -332,7 +314,7 @@ func TestSettingsCorrected(t *testing.T) {
 	w.complete("worker", "rendered-worker-a1")
 }
 
-func TestControllerKilledDuringBuild(t *testing.T) {
+func TestS17BuildEndsWhileTheControllerIsDown(t *testing.T) {
 	w := newWorld(t)
 	w.addPool("worker", "rendered-worker-a1")
 	w.patchPool("worker", optIn)
@@ -349,7 +331,123 @@ func TestControllerKilledDuringBuild(t *testing.T) {
 	w.goneSoon("pod", "build-rendered-worker-a1")
 }
 
-func TestRebuildAnnotation(t *testing.T) {
+// TestS17BuildFailsWhileTheControllerIsDown: with the time at which it did.
+func TestS17BuildFailsWhileTheControllerIsDown(t *testing.T) {
+	w := newWorld(t)
+	const config = "rendered-worker-a1"
+	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyMaxBuildRetries: "0"})
+	w.addPool("worker", config)
+	w.patchPool("worker", optIn)
+	w.Start()
+	w.podOf(config)
+	w.Stop()
+	ended := time.Now().Add(-time.Hour).Truncate(time.Second)
+	w.finishAt("build-"+config, buildspec.Result{Reason: api.ReasonBuildFailed, Message: "it broke"}, ended)
+	w.Start()
+	w.verdict("worker", mcfgv1.MachineConfigPoolBuildFailed, api.ReasonBuildFailed)
+	if r := w.record(config); !r.Finished.Equal(ended) || r.Outcome != osbuild.Failed {
+		t.Errorf("recorded as %s at %v, it ended at %v", r.Outcome, r.Finished, ended)
+	}
+}
+
+// TestS18ConfigChangesWhileTheControllerIsDown: the old build goes, the new one
+// is built.
+func TestS18ConfigChangesWhileTheControllerIsDown(t *testing.T) {
+	w := newWorld(t)
+	w.addPool("worker", "rendered-worker-a1")
+	w.addConfig("rendered-worker-b1", "other")
+	w.patchPool("worker", optIn)
+	w.Start()
+	w.podOf("rendered-worker-a1")
+	w.Stop()
+	w.patchPool("worker", retarget("rendered-worker-b1"))
+	w.Start()
+	w.goneSoon("pod", "build-rendered-worker-a1")
+	w.complete("worker", "rendered-worker-b1")
+	w.goneSoon("configmap", "mc-rendered-worker-a1")
+}
+
+// TestS05PoolMadeAgainDuringItsBuild: the build of the first goes with it, the
+// second of that name gets one of its own.
+func TestS05PoolMadeAgainDuringItsBuild(t *testing.T) {
+	w := newWorld(t)
+	const config = "rendered-worker-a1"
+	w.addPool("worker", config)
+	w.patchPool("worker", optIn)
+	w.Start()
+	first := w.podOf(config)
+	w.deletePool("worker")
+	w.addPool("worker", config)
+	w.patchPool("worker", optIn)
+	uid := w.pool("worker").UID
+	w.eventually("a build of the second pool", func() error {
+		if p := w.podOf(config); p.UID == first.UID || p.Annotations[api.AnnotationPoolUID] != string(uid) {
+			return fmt.Errorf("pod %s is of pool %s, want %s", p.UID, p.Annotations[api.AnnotationPoolUID], uid)
+		}
+		return nil
+	})
+	w.complete("worker", config)
+	if r := w.record(config); r.Pool.UID != uid {
+		t.Errorf("the record is of pool %s, want %s", r.Pool.UID, uid)
+	}
+	w.goneSoon("configmap", "mc-"+config)
+}
+
+// TestS26DeletedPoolLeavesNothing: whatever it was about, and also while no
+// controller runs.
+func TestS26DeletedPoolLeavesNothing(t *testing.T) {
+	const config = "rendered-worker-a1"
+	failed := buildspec.Result{Reason: api.ReasonBuildFailed, Message: "it broke"}
+	for name, row := range map[string]struct {
+		retries string
+		reach   func(w *world)
+	}{
+		"during a build": {"3", func(*world) {}},
+		"after success":  {"3", func(w *world) { w.complete("worker", config) }},
+		"after failure": {"0", func(w *world) {
+			w.finish("build-"+config, failed)
+			w.verdict("worker", mcfgv1.MachineConfigPoolBuildFailed, api.ReasonBuildFailed)
+		}},
+		"between two tries": {"3", func(w *world) {
+			w.finish("build-"+config, failed)
+			w.verdict("worker", mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRetry)
+		}},
+	} {
+		for _, down := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, controller down %t", name, down), func(t *testing.T) {
+				w := newWorld(t)
+				w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyMaxBuildRetries: row.retries})
+				w.addPool("worker", config)
+				w.patchPool("worker", optIn)
+				w.Start()
+				w.podOf(config)
+				row.reach(w)
+				if down {
+					w.Stop()
+				}
+				w.deletePool("worker")
+				w.eventually("nothing is left", w.nothingLeft)
+			})
+		}
+	}
+}
+
+func (w *world) deletePool(name string) {
+	w.t.Helper()
+	must(w.t, w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().Delete(w.ctx, name, metav1.DeleteOptions{}))
+}
+
+// record reads the build record of a config.
+func (w *world) record(config string) osbuild.Record {
+	w.t.Helper()
+	cm, err := w.Admin.Core.CoreV1().ConfigMaps(namespace).Get(w.ctx, "digest-"+config, metav1.GetOptions{})
+	must(w.t, err)
+	r, err := osbuild.ParseRecord([]byte(cm.Data[api.KeyRecord]))
+	must(w.t, err)
+	return r
+}
+
+func TestS09RebuildAnnotation(t *testing.T) {
 	w := newWorld(t)
 	w.addPool("worker", "rendered-worker-a1")
 	w.patchPool("worker", optIn)
@@ -369,7 +467,7 @@ func TestRebuildAnnotation(t *testing.T) {
 	}
 }
 
-func TestBuildLimit(t *testing.T) {
+func TestS06BuildLimit(t *testing.T) {
 	w := newWorld(t)
 	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyMaxConcurrentBuilds: "2"})
 	const pools = 6

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +23,6 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfgscheme "github.com/openshift/client-go/machineconfiguration/clientset/versioned/scheme"
 	"github.com/prometheus/client_golang/prometheus"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,6 +36,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 )
@@ -51,11 +54,10 @@ type world struct {
 	Admin    kube.Clients
 	Registry string // host:port/repository
 	Requests *counter
-	// onWrite stands between the controller and each of its writes, one at a
-	// time; nil lets them through.
-	onWrite func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error)
-	// pods are the UIDs of the build pods that were seen.
-	pods map[string]bool
+	// grace is that of retention; 0 for the product's own.
+	grace time.Duration
+	// forbidsDeletions makes the registry answer deletions with 405.
+	forbidsDeletions atomic.Bool
 	// transport trusts the registry.
 	transport http.RoundTripper
 	stop      context.CancelFunc
@@ -64,10 +66,9 @@ type world struct {
 
 // counter counts the writes of the controller.
 type counter struct {
-	next    http.RoundTripper
-	onWrite func(r *http.Request, send func() (*http.Response, error)) (*http.Response, error)
-	mu      sync.Mutex
-	writes  []string
+	next   http.RoundTripper
+	mu     sync.Mutex
+	writes []string
 }
 
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -75,13 +76,9 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.next.RoundTrip(r)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.writes = append(c.writes, r.Method+" "+r.URL.Path)
-	send := func() (*http.Response, error) { return c.next.RoundTrip(r) }
-	if c.onWrite == nil {
-		return send()
-	}
-	return c.onWrite(r, send)
+	c.mu.Unlock()
+	return c.next.RoundTrip(r)
 }
 
 // Writes returns what was written since the last call.
@@ -98,11 +95,12 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	server := httptest.NewTLSServer(registry.New(registry.Logger(discard())))
-	t.Cleanup(server.Close)
 	admin, err := kube.NewClients(plane.Config)
 	must(t, err)
-	w := &world{t: t, pods: map[string]bool{}, ctx: ctx, Admin: admin, Registry: strings.TrimPrefix(server.URL, "https://") + "/os/images", transport: server.Client().Transport}
+	w := &world{t: t, ctx: ctx, Admin: admin}
+	server := httptest.NewTLSServer(w.registryHandler())
+	t.Cleanup(server.Close)
+	w.Registry, w.transport = strings.TrimPrefix(server.URL, "https://")+"/os/images", server.Client().Transport
 	w.clean()
 	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry})
 	w.setting(api.ConfigMapOSImageURL, map[string]string{api.KeyBaseOSContainerImage: "registry.example.com/os/base:1", api.KeyReleaseVersion: "4.14.0"})
@@ -110,6 +108,18 @@ func newWorld(t *testing.T) *world {
 		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))})
 	t.Cleanup(func() { w.Stop() })
 	return w
+}
+
+// registryHandler is a registry that may forbid deletions.
+func (w *world) registryHandler() http.Handler {
+	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete && w.forbidsDeletions.Load() {
+			rw.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		images.ServeHTTP(rw, r)
+	})
 }
 
 // clean removes what an earlier test left.
@@ -163,17 +173,19 @@ func (w *world) reap(pods []corev1.Pod) {
 	}
 }
 
+// controllerConfig is for who acts under the controller's own ServiceAccount.
+func (w *world) controllerConfig() *rest.Config {
+	w.t.Helper()
+	config, err := plane.ServiceAccount(w.ctx, namespace, "machine-os-builder")
+	must(w.t, err)
+	return config
+}
+
 // Start runs the controller under its own ServiceAccount.
 func (w *world) Start() {
 	w.t.Helper()
-	expiry := int64(3600)
-	token, err := w.Admin.Core.CoreV1().ServiceAccounts(namespace).CreateToken(w.ctx, "machine-os-builder",
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry}}, metav1.CreateOptions{})
-	must(w.t, err)
-	config := rest.AnonymousClientConfig(plane.Config)
-	config.BearerToken = token.Status.Token
-	config.QPS, config.Burst = 500, 1000
-	w.Requests = &counter{onWrite: w.onWrite}
+	config := w.controllerConfig()
+	w.Requests = &counter{}
 	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { w.Requests.next = rt; return w.Requests })
 	clients, err := kube.NewClients(config)
 	must(w.t, err)
@@ -183,18 +195,25 @@ func (w *world) Start() {
 	ctx, cancel := context.WithCancel(w.ctx)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.Core.CoreV1().Events("")})
-	loop, err := osbuild.New(osbuild.Options{
+	recorder := broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: "machine-os-builder"})
+	builder, err := osbuild.New(osbuild.Options{
 		Clients: clients, Informers: informers, Namespace: namespace, BuilderImage: "registry.example.com/builder:1",
 		Backend:  pod.New(clients.Core, informers, namespace),
-		Recorder: broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: "machine-os-builder"}),
-		Metrics:  metrics.NewBuilds(prometheus.NewRegistry()), Clock: clock.RealClock{},
+		Recorder: recorder, Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: clock.RealClock{},
+	})
+	must(w.t, err)
+	keeper, err := retention.New(retention.Options{
+		Clients: clients, Informers: informers, Namespace: namespace, Recorder: recorder, Metrics: metrics.NewImages(prometheus.NewRegistry()), Clock: clock.RealClock{}, Grace: w.grace,
 	})
 	must(w.t, err)
 	must(w.t, informers.Start(ctx))
 	w.stop, w.stopped = cancel, make(chan struct{})
 	go func() {
 		defer close(w.stopped)
-		loop.Run(ctx)
+		var loops sync.WaitGroup
+		loops.Go(func() { builder.Run(ctx) })
+		loops.Go(func() { keeper.Run(ctx) })
+		loops.Wait()
 		broadcaster.Shutdown()
 	}()
 }
@@ -251,6 +270,12 @@ func (w *world) has(digest string) bool {
 // finish ends a build pod well or badly, as the kubelet would report it.
 func (w *world) finish(pod string, result buildspec.Result) {
 	w.t.Helper()
+	w.finishAt(pod, result, time.Now())
+}
+
+// finishAt ends it at a time of its own; the API keeps whole seconds.
+func (w *world) finishAt(pod string, result buildspec.Result, at time.Time) {
+	w.t.Helper()
 	phase, code := corev1.PodSucceeded, int32(0)
 	if !result.Succeeded {
 		phase, code = corev1.PodFailed, 1
@@ -258,7 +283,7 @@ func (w *world) finish(pod string, result buildspec.Result) {
 	w.podStatus(pod, func(p *corev1.Pod) {
 		p.Status.Phase = phase
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: p.Spec.Containers[0].Name, State: corev1.ContainerState{
-			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: string(result.Encode()), FinishedAt: metav1.Now()},
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: string(result.Encode()), FinishedAt: metav1.NewTime(at)},
 		}}}
 	})
 }
@@ -289,13 +314,18 @@ func (w *world) pool(name string) *mcfgv1.MachineConfigPool {
 // eventually waits until a check holds; it says what the check last said.
 func (w *world) eventually(what string, check func() error) {
 	w.t.Helper()
+	w.within(settle, what, check)
+}
+
+func (w *world) within(patience time.Duration, what string, check func() error) {
+	w.t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(w.ctx, 20*time.Millisecond, settle, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(w.ctx, 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
 	if err != nil {
-		w.t.Fatalf("%s: not after %v: %v", what, settle, last)
+		w.t.Fatalf("%s: not after %v: %v", what, patience, last)
 	}
 }
 

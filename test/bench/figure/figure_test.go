@@ -40,6 +40,8 @@ func TestVerdict(t *testing.T) {
 		{"kept", Row{Samples: Samples{1, 5, 9}, Limit: 5}, "met"},
 		{"passed by one sample only", Row{Samples: Samples{1, 2, 99}, Limit: 5}, "met"},
 		{"passed", Row{Samples: Samples{1, 6, 9}, Limit: 5}, "missed"},
+		{"none wanted and none there", Row{Samples: Samples{0, 0}, None: true}, "met"},
+		{"none wanted", Row{Samples: Samples{1}, None: true}, "missed"},
 		{"not measured", Row{Limit: 5}, "missed"},
 	}
 	for _, r := range rows {
@@ -87,16 +89,18 @@ A note.
 }
 
 func TestSplice(t *testing.T) {
-	got, err := Splice("# A\n"+Begin+"\nold\n"+End+"\nrest\n", "\nnew\n")
-	if want := "# A\n" + Begin + "\n\nnew\n\n" + End + "\nrest\n"; err != nil || got != want {
+	const document = "# A\n" + "<!-- results: written by make a -->\nold\n" + end + "\nrest\n<!-- results: written by make b -->\nb\n" + end + "\n"
+	got, err := splice(document, "make a", "\nnew\n")
+	if want := strings.Replace(document, "\nold\n", "\n\nnew\n\n", 1); err != nil || got != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
-	again, err := Splice(got, "new")
+	again, err := splice(got, "make a", "new")
 	if err != nil || again != got {
 		t.Errorf("the same again changed the document: %q, %v", again, err)
 	}
-	for _, bad := range []string{"", Begin, End, End + Begin, strings.Repeat(Begin+End, 2)} {
-		if _, err := Splice(bad, "x"); !errors.Is(err, ErrMarkers) {
+	begin := begin("make a")
+	for _, bad := range []string{"", begin, end, end + begin, strings.Repeat(begin+end, 2), strings.ReplaceAll(document, "make a", "make c")} {
+		if _, err := splice(bad, "make a", "x"); !errors.Is(err, ErrMarkers) {
 			t.Errorf("%q: got %v, want %v", bad, err, ErrMarkers)
 		}
 	}

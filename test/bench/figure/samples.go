@@ -40,12 +40,16 @@ type Row struct {
 	What string
 	Unit string
 	Samples
-	// Limit is the most that is wanted of the median; 0 where nothing is.
+	// Limit is the most that is wanted of the median; 0 where nothing is, unless
+	// None says that 0 is.
 	Limit float64
+	None  bool
 }
 
 // Met is whether the median keeps to the limit.
 func (r Row) Met() bool { return len(r.Samples) > 0 && r.Median() <= r.Limit }
+
+func (r Row) limited() bool { return r.Limit != 0 || r.None }
 
 // cells are the row's texts: what, median, range, number of samples, limit, verdict.
 func (r Row) cells() []string {
@@ -63,7 +67,7 @@ func (r Row) cells() []string {
 }
 
 func (r Row) limit() string {
-	if r.Limit == 0 {
+	if !r.limited() {
 		return ""
 	}
 	return strings.TrimSpace(number(r.Limit) + " " + r.Unit)
@@ -71,7 +75,7 @@ func (r Row) limit() string {
 
 func (r Row) verdict() string {
 	switch {
-	case r.Limit == 0:
+	case !r.limited():
 		return ""
 	case r.Met():
 		return "met"

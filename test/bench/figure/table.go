@@ -1,7 +1,6 @@
 package figure
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -63,25 +62,4 @@ func (t Table) Markdown() string {
 		fmt.Fprintf(&out, "\n%s\n", note)
 	}
 	return out.String()
-}
-
-// Markers between which Splice writes.
-const (
-	Begin = "<!-- results: written by make bench -->"
-	End   = "<!-- end of results -->"
-)
-
-// ErrMarkers is returned for a document that does not have both markers, once
-// each and in order.
-var ErrMarkers = errors.New("the document has no place for results")
-
-// Splice puts a text between the markers of a document in the place of what
-// was there.
-func Splice(document, text string) (string, error) {
-	before, rest, found := strings.Cut(document, Begin)
-	_, after, ended := strings.Cut(rest, End)
-	if !found || !ended || strings.Contains(after, Begin) || strings.Contains(after, End) {
-		return "", ErrMarkers
-	}
-	return before + Begin + "\n\n" + strings.TrimSpace(text) + "\n\n" + End + after, nil
 }

@@ -1,7 +1,6 @@
 package measure
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/machine-os-builder/machine-os-builder/test/bench/proc"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -92,59 +92,29 @@ func (s *Session) deployedSyncs(ctx context.Context) (float64, error) {
 	return 0, nil
 }
 
-// Memory is the controller's, in bytes.
-type Memory struct {
-	Resident int64 // VmRSS: now
-	Peak     int64 // VmHWM: the most it ever was
-}
-
 // ControllerMemory reads the memory of the controller's process from the
 // node's /proc, the node being this machine.
-func (s *Session) ControllerMemory(ctx context.Context) (Memory, error) {
+func (s *Session) ControllerMemory(ctx context.Context) (proc.Memory, error) {
 	pod, err := s.controllerPod(ctx)
 	if err != nil {
-		return Memory{}, err
+		return proc.Memory{}, err
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
+	directories, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return Memory{}, err
+		return proc.Memory{}, err
 	}
-	for _, process := range processes {
-		groups, err := os.ReadFile(filepath.Join(process, "cgroup"))
+	for _, directory := range directories {
+		groups, err := os.ReadFile(filepath.Join(directory, "cgroup"))
 		if err != nil || !strings.Contains(string(groups), string(pod.UID)) {
 			continue // of another pod, or ended meanwhile
 		}
-		program, err := os.ReadFile(filepath.Join(process, "comm"))
+		program, err := os.ReadFile(filepath.Join(directory, "comm"))
 		if err != nil || !strings.HasPrefix(deployment, strings.TrimSpace(string(program))) {
 			continue // the pod's sandbox
 		}
-		return readMemory(filepath.Join(process, "status"))
+		return proc.ReadMemory(directory)
 	}
-	return Memory{}, fmt.Errorf("finding the controller's process: none in pod %q", pod.Name)
-}
-
-func readMemory(path string) (Memory, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return Memory{}, fmt.Errorf("reading the controller's memory: %w", err)
-	}
-	defer file.Close()
-	var m Memory
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		name, value, _ := strings.Cut(scanner.Text(), ":")
-		kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(value, "kB")), 10, 64)
-		switch {
-		case err != nil:
-		case name == "VmRSS":
-			m.Resident = kilobytes << 10
-		case name == "VmHWM":
-			m.Peak = kilobytes << 10
-		}
-	}
-	if m.Resident == 0 || m.Peak == 0 {
-		return m, fmt.Errorf("reading the controller's memory: not in %s", path)
-	}
-	return m, nil
+	return proc.Memory{}, fmt.Errorf("finding the controller's process: none in pod %q", pod.Name)
 }
 
 // BuildPools makes so many pools, opts all in at once and waits until each has

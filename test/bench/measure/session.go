@@ -2,19 +2,16 @@ package measure
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 
-	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/test/bench/workload"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -96,14 +93,11 @@ func (s *Session) newConfig(ctx context.Context, pool string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the session's id: %w", err)
 	}
-	config, err := json.Marshal(workerConfig(rand.New(rand.NewPCG(seed, s.builds))))
+	mc, err := workload.Config(name, rand.New(rand.NewPCG(seed, s.builds)))
 	if err != nil {
 		return "", err
 	}
-	mc := &mcfgv1.MachineConfig{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{sessionLabel: s.id}},
-		Spec:       mcfgv1.MachineConfigSpec{Config: runtime.RawExtension{Raw: config}},
-	}
+	mc.Labels = map[string]string{sessionLabel: s.id}
 	return name, s.SetMachineConfig(ctx, mc)
 }
 
@@ -132,32 +126,4 @@ func (s *Session) Remove(ctx context.Context, pool string) error {
 		}
 		return err
 	})
-}
-
-// workerConfig has the shape of a real worker's: a hundred files of a kilobyte,
-// of which half compresses away, and thirty units.
-func workerConfig(random *rand.Rand) map[string]any {
-	var files, units []any
-	for i := range 100 {
-		text := make([]byte, 512)
-		for j := range text {
-			text[j] = "abcdefghijklmnopqrstuvwxyz\n  {}=/"[random.IntN(33)]
-		}
-		content := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("setting = default\n", 28) + string(text)))
-		files = append(files, map[string]any{
-			"path": fmt.Sprintf("/etc/bench/%d/%d.conf", i%10, i), "mode": 0o644, "overwrite": true,
-			"contents": map[string]any{"source": "data:;base64," + content},
-		})
-	}
-	for i := range 30 {
-		units = append(units, map[string]any{
-			"name": fmt.Sprintf("bench-%d.service", i), "enabled": true,
-			"contents": fmt.Sprintf("[Service]\nExecStart=/bin/true %d\n[Install]\nWantedBy=multi-user.target\n", i),
-		})
-	}
-	return map[string]any{
-		"ignition": map[string]any{"version": "3.4.0"},
-		"storage":  map[string]any{"files": files},
-		"systemd":  map[string]any{"units": units},
-	}
 }

@@ -1,0 +1,2 @@
+// Package workload makes configs and pools of the size that clusters have.
+package workload

@@ -1,0 +1,126 @@
+package kubelet
+
+import (
+	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Registry is a registry of this process, over TLS, that keeps images in memory.
+type Registry struct {
+	// Host is what pullspecs begin with, CA the certificate to trust, in PEM.
+	Host string
+	CA   []byte
+
+	server *httptest.Server
+	inner  http.Handler
+	fault  atomic.Int32
+}
+
+// NewRegistry starts one; the caller closes it.
+func NewRegistry() *Registry {
+	r := &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch status := int(r.fault.Load()); status {
+		case 0:
+			r.inner.ServeHTTP(w, q)
+		case Down:
+			panic(http.ErrAbortHandler)
+		default:
+			w.WriteHeader(status)
+		}
+	}))
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	r.server.StartTLS()
+	r.Host = r.server.Listener.Addr().String()
+	r.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
+	return r
+}
+
+// Close ends the registry.
+func (r *Registry) Close() { r.server.Close() }
+
+// Down makes Fault drop every connection.
+const Down = -1
+
+// Fault makes every request fail with an HTTP status from now on, or, with
+// Down, with no answer at all; 0 ends that.
+func (r *Registry) Fault(status int) { r.fault.Store(int32(status)) }
+
+// RoundTrip implements http.RoundTripper for a look at what the registry has,
+// whatever Fault says.
+func (r *Registry) RoundTrip(q *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	r.inner.ServeHTTP(w, q)
+	response := w.Result()
+	response.Request = q
+	return response, nil
+}
+
+// Push pushes an image as a build does and returns its digest.
+func (r *Registry) Push(ctx context.Context, pullspec string, image v1.Image) (string, error) {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return "", err
+	}
+	// One try: a fault is to be met, not to be waited out.
+	err = remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(r.server.Client().Transport),
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes())
+	if err != nil {
+		return "", err
+	}
+	digest, err := image.Digest()
+	return digest.String(), err
+}
+
+// Labels returns the labels of an image; an error when it is not there.
+func (r *Registry) Labels(pullspec string) (map[string]string, error) {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return nil, err
+	}
+	image, err := remote.Image(ref, remote.WithTransport(r))
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	return config.Config.Labels, nil
+}
+
+// Has tells whether an image is there.
+func (r *Registry) Has(pullspec string) bool {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return false
+	}
+	_, err = remote.Head(ref, remote.WithTransport(r))
+	return err == nil
+}
+
+// Delete removes a tag and the image that it names.
+func (r *Registry) Delete(tag string) error {
+	ref, err := name.NewTag(tag)
+	if err != nil {
+		return err
+	}
+	head, err := remote.Head(ref, remote.WithTransport(r))
+	if err != nil {
+		return err
+	}
+	if err := remote.Delete(ref, remote.WithTransport(r)); err != nil {
+		return err
+	}
+	return remote.Delete(ref.Context().Digest(head.Digest.String()), remote.WithTransport(r))
+}
