@@ -41,6 +41,16 @@ func TestNamesAreDocumented(t *testing.T) {
 	}
 }
 
+// TestScenariosAreTested wants docs/dev/scenarios.md to name, for each scenario,
+// tests that exist and carry its number.
+func TestScenariosAreTested(t *testing.T) {
+	found, err := scenarioViolations(os.DirFS(root), readDocument(t, "docs/dev/scenarios.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, found)
+}
+
 // apiNames returns the string constants of pkg/api by their Go names.
 func apiNames(t *testing.T) map[string]string {
 	t.Helper()

@@ -17,7 +17,9 @@ var pure = []string{
 	"pkg/executor",
 	"pkg/osbuild",
 	"pkg/poolstatus",
+	"pkg/redact",
 	"pkg/render",
+	"pkg/retention",
 	"pkg/s2i",
 }
 
@@ -45,11 +47,12 @@ var layers = []layer{
 	{packages: []string{"pkg/kube"}, may: pure},
 	{packages: []string{"pkg/registry"}, may: pure},
 	{packages: []string{"pkg/registry/registrytest"}},
+	{packages: []string{"pkg/handover"}, may: []string{"pkg/registry"}},
 	{packages: []string{"pkg/backend/conformance", "pkg/backend/fake"}, may: []string{"pkg/backend", "pkg/buildspec"}},
 	{packages: []string{"pkg/backend/*"}, may: []string{"pkg/backend", "pkg/buildspec", "pkg/buildpod", "pkg/kube"}},
 	{packages: []string{"pkg/controller"}, may: []string{"pkg/kube", "pkg/metrics"}},
 	{packages: []string{"pkg/controller/*"}, may: append([]string{"pkg/controller", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
-	{packages: []string{"pkg/imagebuilder"}, may: append([]string{"pkg/registry"}, pure...)},
+	{packages: []string{"pkg/imagebuilder"}, may: append([]string{"pkg/handover", "pkg/registry"}, pure...)},
 	{packages: []string{"cmd/os-image-builder"}, may: append([]string{"pkg/imagebuilder", "pkg/registry"}, pure...)},
 	{packages: []string{"cmd/*"}, may: append([]string{"pkg/controller", "pkg/controller/*", "pkg/backend/*", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
 }

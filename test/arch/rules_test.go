@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -120,6 +121,44 @@ func TestTopLevelCheck(t *testing.T) {
 	}
 	want := []string{"hack does not belong at the top of the repository"}
 	if diff := cmp.Diff(want, topLevelViolations(entries)); diff != "" {
+		t.Errorf("violations (-want +got):\n%s", diff)
+	}
+}
+
+func TestScenarioCheck(t *testing.T) {
+	source, document := "package x\n\nfunc TestRows() { _ = []string{\"S02: row\", \"other\"} }\n", ""
+	rows := map[string]string{
+		"S02": "`pkg/x.TestRows/S02`",
+		"S03": "`pkg/x.TestGone` `pkg/x.TestRows/S03` `pkg/x.TestRows/other` `pkg/x.TestS01`",
+		"S04": "nothing",
+		"S06": laterMark,
+		"S10": laterMark,
+	}
+	for i := range scenarioCount {
+		number := fmt.Sprintf("S%02d", i+1)
+		source += "\nfunc Test" + number + "() {}\n"
+		if _, ok := rows[number]; !ok {
+			rows[number] = "`pkg/x.Test" + number + "`"
+		}
+		if number != "S05" {
+			document += "| " + number + " | x | pure | " + rows[number] + " |\n"
+		}
+	}
+	found, err := scenarioViolations(fstest.MapFS{"pkg/x/x_test.go": {Data: []byte(source)}}, document+"| S01 | x | pure | `pkg/x.TestS01` |\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"S01 has two rows",
+		"S03: there is no TestGone in pkg/x",
+		"S03: TestRows in pkg/x has no row S03",
+		"S03: TestRows in pkg/x does not carry the number",
+		"S03: TestS01 in pkg/x does not carry the number",
+		"S04 names no test",
+		"S05 has no row",
+		"S06 must not wait for anything",
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)
 	}
 }

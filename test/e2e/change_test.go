@@ -22,7 +22,7 @@ const unhurried = `FROM configs AS final
 RUN echo begun; sleep 5; echo done > /etc/unhurried
 `
 
-func TestNewerConfigReplacesARunningBuild(t *testing.T) {
+func TestS01NewerConfigReplacesARunningBuild(t *testing.T) {
 	s := newScenario(t)
 	first, second := live.FileConfig("rendered-worker-old", "/etc/generation", "1"), live.FileConfig("rendered-worker-new", "/etc/generation", "2")
 	s.must(cluster.SetMachineConfig(s.ctx, second))
@@ -47,7 +47,7 @@ func TestNewerConfigReplacesARunningBuild(t *testing.T) {
 	}
 }
 
-func TestOptOutDuringABuildRemovesAllAndOptInBuildsAgain(t *testing.T) {
+func TestS25OptOutDuringABuildRemovesAllAndOptInBuildsAgain(t *testing.T) {
 	s := newScenario(t)
 	config := live.FileConfig("rendered-worker-in-and-out", "/etc/generation", "1")
 	s.customDockerfile(lasting)
@@ -84,7 +84,7 @@ func TestOptInAgainTakesTheImageThatTheRegistryHas(t *testing.T) {
 	}
 }
 
-func TestControllerKilledDuringABuildBuildsNothingTwice(t *testing.T) {
+func TestS16ControllerKilledDuringABuildBuildsNothingTwice(t *testing.T) {
 	s := newScenario(t)
 	config := live.FileConfig("rendered-worker-survivor", "/etc/generation", "1")
 	s.customDockerfile(unhurried)

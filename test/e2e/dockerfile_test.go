@@ -106,7 +106,7 @@ RUN <<EOF
 EOF
 `
 
-func TestFailingStepIsExplainedAndCorrectedByAnEdit(t *testing.T) {
+func TestS12FailingStepIsExplainedAndCorrectedByAnEdit(t *testing.T) {
 	s := newScenario(t)
 	config := live.FileConfig("rendered-worker-failing", "/etc/generation", "1")
 	s.customDockerfile(failing)
@@ -114,7 +114,7 @@ func TestFailingStepIsExplainedAndCorrectedByAnEdit(t *testing.T) {
 	s.must(cluster.OptIn(s.ctx, worker))
 
 	message := s.failed(
-		"RUN <<EOF", "line 3", "exit code 42", "no such package", "pod/build-"+config.Name)
+		"RUN <<EOF", "step 3, line 3 of the custom Dockerfile", "exit code 42", "no such package", "pod/build-"+config.Name)
 	if degraded := s.is(mcfgv1.MachineConfigPoolImageBuildDegraded); degraded != message {
 		t.Errorf("ImageBuildDegraded says %q, BuildFailed %q", degraded, message)
 	}
@@ -138,7 +138,7 @@ func TestFailingStepIsExplainedAndCorrectedByAnEdit(t *testing.T) {
 	s.onlyLeft("configmap/digest-" + config.Name)
 }
 
-func TestUnreadableDockerfileIsRefusedWithItsLine(t *testing.T) {
+func TestS33UnreadableDockerfileIsRefusedWithItsLine(t *testing.T) {
 	s := newScenario(t)
 	config := live.FileConfig("rendered-worker-unreadable", "/etc/generation", "1")
 	s.customDockerfile("FROM configs AS final\nRUNN true\n")
@@ -150,7 +150,7 @@ func TestUnreadableDockerfileIsRefusedWithItsLine(t *testing.T) {
 	}
 }
 
-func TestStepThatStopsTheBuildIsAFailureLikeAnyOther(t *testing.T) {
+func TestS12StepThatStopsTheBuildIsAFailureLikeAnyOther(t *testing.T) {
 	s := newScenario(t)
 	config := live.FileConfig("rendered-worker-stopped", "/etc/generation", "1")
 	// The process that reports the build's end is in reach of the steps.

@@ -24,6 +24,8 @@ import (
 
 var (
 	cluster *live.Cluster
+	// witness looks for the logins of Secrets while all tests run.
+	witness *live.Witness
 	// release is another one in each run of the tests: an image that the
 	// registry has of an earlier run would be taken instead of being built.
 	release string
@@ -40,7 +42,23 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	witness = cluster.Witness(ctx, cluster.Canary, cluster.AuthLogin())
+	code := m.Run()
+	if err := nothingLeaked(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// nothingLeaked holds after whatever tests have run.
+func nothingLeaked() error {
+	err := witness.Blobs()
+	witness.Stop()
+	if found := witness.Found(); len(found) > 0 {
+		err = errors.Join(err, fmt.Errorf("a login of a Secret was found in:\n%s", strings.Join(found, "\n")))
+	}
+	return err
 }
 
 const worker = "worker"

@@ -21,6 +21,9 @@ const Namespace = api.DefaultNamespace
 type Cluster struct {
 	Env
 	Clients kube.Clients
+	// Canary is a login that every Secret holds besides the real one: it must be
+	// found nowhere else.
+	Canary Login
 	// Root is the repository's top folder.
 	Root string
 
@@ -59,9 +62,14 @@ func Connect(ctx context.Context) (*Cluster, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
 	return &Cluster{
-		Env: env, Clients: clients, Root: root, ca: string(ca), locked: locked,
+		Env: env, Clients: clients, Canary: NewCanary(), Root: root, ca: string(ca), locked: locked,
 		registry: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
 	}, nil
+}
+
+// AuthLogin is that of the registry that asks for one.
+func (c *Cluster) AuthLogin() Login {
+	return Login{c.AuthRegistry, c.AuthUser, c.AuthPassword}
 }
 
 // Kubectl runs kubectl as an administrator would and returns what it printed.

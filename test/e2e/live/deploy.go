@@ -116,6 +116,18 @@ func (c *Cluster) KillController(ctx context.Context) error {
 	return nil
 }
 
+// RestartController replaces the controller's pod as a drained node would have
+// it done, and waits until the new one works.
+func (c *Cluster) RestartController(ctx context.Context) error {
+	if _, err := c.Kubectl(ctx, "rollout", "restart", "deployment/"+deployment); err != nil {
+		return err
+	}
+	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s"); err != nil {
+		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
+	}
+	return c.waitForLeader(ctx)
+}
+
 // ControllerLog is the end of what the controller logged, for a failure's report.
 func (c *Cluster) ControllerLog(ctx context.Context) string {
 	out, err := c.Kubectl(ctx, "logs", "--tail=40", "--selector", "k8s-app="+deployment)

@@ -25,6 +25,7 @@ type Env struct {
 	BaseImage       string // BASE_IMAGE: looks like an image-based operating system
 	PlainImage      string // PLAIN_IMAGE: a small image, to build on
 	AuthBaseImage   string // AUTH_BASE_IMAGE
+	AuthPlainImage  string // AUTH_PLAIN_IMAGE
 	ControllerImage string // CONTROLLER_IMAGE
 	BuilderImage    string // BUILDER_IMAGE
 }
@@ -52,7 +53,7 @@ func loadEnv(ctx context.Context, root string) (Env, error) {
 		Kubeconfig: vars["KUBECONFIG"], Kubectl: vars["KUBECTL"], Logs: vars["CLUSTER_LOGS"], Containerd: vars["CONTAINERD_ADDRESS"],
 		Registry: vars["REGISTRY"], RegistryCA: vars["REGISTRY_CA"],
 		AuthRegistry: vars["AUTH_REGISTRY"], AuthUser: vars["AUTH_REGISTRY_USER"], AuthPassword: vars["AUTH_REGISTRY_PASSWORD"],
-		BaseImage: vars["BASE_IMAGE"], PlainImage: vars["PLAIN_IMAGE"], AuthBaseImage: vars["AUTH_BASE_IMAGE"],
+		BaseImage: vars["BASE_IMAGE"], PlainImage: vars["PLAIN_IMAGE"], AuthBaseImage: vars["AUTH_BASE_IMAGE"], AuthPlainImage: vars["AUTH_PLAIN_IMAGE"],
 		ControllerImage: vars["CONTROLLER_IMAGE"], BuilderImage: vars["BUILDER_IMAGE"],
 	}
 	if e.ControllerImage == "" || e.BuilderImage == "" {

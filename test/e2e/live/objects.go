@@ -87,11 +87,18 @@ func (c *Cluster) TrustRegistries(ctx context.Context) error {
 }
 
 // SetPullSecret makes the Secret of the given type with the login of the
-// registry that asks for one.
+// registry that asks for one, and the canary.
 func (c *Cluster) SetPullSecret(ctx context.Context, name string, kind corev1.SecretType) error {
-	auths := map[string]any{c.AuthRegistry: map[string]string{
-		"auth": base64.StdEncoding.EncodeToString([]byte(c.AuthUser + ":" + c.AuthPassword)),
-	}}
+	return c.SetLogins(ctx, name, kind, c.AuthLogin())
+}
+
+// SetLogins makes the Secret of the given type with these logins and the canary,
+// or replaces it.
+func (c *Cluster) SetLogins(ctx context.Context, name string, kind corev1.SecretType, logins ...Login) error {
+	auths := map[string]any{}
+	for _, l := range append(logins, c.Canary) {
+		auths[l.Host] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(l.User + ":" + l.Password))}
+	}
 	key, content := corev1.DockerConfigKey, any(auths)
 	if kind == corev1.SecretTypeDockerConfigJson {
 		key, content = corev1.DockerConfigJsonKey, map[string]any{"auths": auths}

@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long anything may take on a busy machine.
-const patience = 3 * time.Minute
+const patience = 6 * time.Minute
 
 // pollInterval is short, since what waits is a person or a test.
 const pollInterval = 50 * time.Millisecond
