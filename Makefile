@@ -13,6 +13,12 @@ IMAGE_TOOL ?= $(firstword $(foreach tool,buildah podman docker,$(if $(shell comm
 WHAT ?= ./cmd/... ./pkg/... ./test/arch/... ./test/differential/... ./test/integration/... ./test/manifests/...
 ARGS ?=
 
+# How many sequences "make model" plays.
+MODEL ?= 20000
+
+# How long "make fuzz" runs each target.
+FUZZTIME ?= 20s
+
 # Modules with Go code of our own; test/ignition only pins what a test builds.
 MODULES := ./ $(foreach module,$(dir $(wildcard test/*/go.mod)),$(if $(wildcard $(module)*.go $(module)*/*.go),$(module)))
 
@@ -40,17 +46,28 @@ image: build ## Build both container images with buildah, podman or docker
 
 .PHONY: test
 test: test-setup ## Run unit, architecture, differential and integration tests (WHAT=./pkg/..., ARGS=-v)
-	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test -count=1 $(ARGS) $(WHAT)
+	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test -count=1 -timeout 40m $(ARGS) $(WHAT)
 	$(if $(filter file,$(origin WHAT)),$(GO) -C test/cluster test -count=1 $(ARGS) ./...)
+	$(if $(filter file,$(origin WHAT)),MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) -C test/observability test -count=1 $(ARGS) ./...)
 
 .PHONY: integration
 integration: ## Run the tests on a real kube-apiserver and etcd
 	$(MAKE) test WHAT=./test/integration/...
 
+.PHONY: model
+model: ## Play MODEL random sequences (default 20000) against the controller on a real API server
+	MOB_MODEL_SEQUENCES=$(MODEL) $(MAKE) test WHAT=./test/integration ARGS='-v -timeout 12h -run ^TestModel$$$$ $(ARGS)'
+
 .PHONY: test-setup
 test-setup:
 	test/ci/packages gcc libc6-dev libblkid-dev
 	$(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl >/dev/null
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each (default 20s)
+	grep -rHoE '^func Fuzz[[:alnum:]]+' --include='*_test.go' cmd pkg | sed -E 's|/[^/]+:func | |' | sort | while read -r package target; do \
+	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$package" </dev/null; \
+	done
 
 .PHONY: e2e
 e2e: cluster-images ## Run the scenarios on the cluster (needs root)
@@ -59,6 +76,10 @@ e2e: cluster-images ## Run the scenarios on the cluster (needs root)
 .PHONY: bench
 bench: cluster-images ## Measure on the cluster (needs root)
 	eval "$$($(CLUSTER) env)" && $(GO) run ./test/bench $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: test-setup ## Measure the controller with 100 and 1,000 pools, without a cluster
+	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) run ./test/bench/scale $(ARGS)
 
 .PHONY: demo
 demo: cluster-images ## Show the product at work on a cluster made for it (needs root)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/version"
@@ -47,13 +49,14 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	prometheusRegistry := prometheus.NewRegistry()
+	prometheusRegistry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.RegisterClientGo(prometheusRegistry)
+	config.Wrap(metrics.CountWrites(prometheusRegistry))
 	clients, err := kube.NewClients(config)
 	if err != nil {
 		return err
 	}
-	prometheusRegistry := prometheus.NewRegistry()
-	prometheusRegistry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	metrics.RegisterClientGo(prometheusRegistry)
 
 	watchdog := leaderelection.NewLeaderHealthzAdaptor(leaseGrace)
 	var ready atomic.Bool
@@ -64,7 +67,7 @@ func run(ctx context.Context, o options) error {
 	defer servers.close()
 
 	work := func(ctx context.Context) error {
-		return runControllers(ctx, o, clients, metrics.NewBuilds(prometheusRegistry))
+		return runControllers(ctx, o, clients, prometheusRegistry)
 	}
 	ready.Store(true)
 	if !o.leaderElect {
@@ -73,7 +76,7 @@ func run(ctx context.Context, o options) error {
 	return lead(ctx, o, clients, watchdog, work)
 }
 
-func runControllers(ctx context.Context, o options, clients kube.Clients, builds *metrics.Builds) error {
+func runControllers(ctx context.Context, o options, clients kube.Clients, measures prometheus.Registerer) error {
 	informers, err := kube.NewInformers(clients, o.namespace)
 	if err != nil {
 		return err
@@ -81,11 +84,17 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, builds
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.Core.CoreV1().Events("")})
 	defer broadcaster.Shutdown()
-	loop, err := osbuild.New(osbuild.Options{
+	recorder := broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: component})
+	runs := pod.New(clients.Core, informers, o.namespace)
+	builder, err := osbuild.New(osbuild.Options{
 		Clients: clients, Informers: informers, Namespace: o.namespace, BuilderImage: o.builderImage,
-		Backend:  pod.New(clients.Core, informers, o.namespace),
-		Recorder: broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: component}),
-		Metrics:  builds, Clock: clock.RealClock{},
+		Backend: runs, Recorder: recorder, Metrics: metrics.NewBuilds(measures), Clock: clock.RealClock{},
+	})
+	if err != nil {
+		return err
+	}
+	keeper, err := retention.New(retention.Options{
+		Clients: clients, Informers: informers, Namespace: o.namespace, Recorder: recorder, Metrics: metrics.NewImages(measures), Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err
@@ -96,7 +105,11 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, builds
 		}
 		return err
 	}
-	loop.Run(ctx)
+	measures.MustRegister(metrics.NewPools(informers.PoolLister, runs.Active))
+	var loops sync.WaitGroup
+	loops.Go(func() { builder.Run(ctx) })
+	loops.Go(func() { keeper.Run(ctx) })
+	loops.Wait()
 	return nil
 }
 
@@ -109,24 +122,26 @@ func lead(ctx context.Context, o options, clients kube.Clients, watchdog *leader
 	}
 	electionCtx, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
-	started, ended := make(chan struct{}), make(chan error, 1)
+	started, ended, lost := make(chan struct{}), make(chan error, 1), false
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: o.namespace, Name: component},
+		Client:     clients.Core.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: o.namespace, Name: component},
-			Client:     clients.Core.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
-		},
+		Lock:          lock,
 		LeaseDuration: o.leaseDuration, RenewDeadline: o.renewDeadline, RetryPeriod: o.retryPeriod,
-		ReleaseOnCancel: true,
-		Name:            component,
-		WatchDog:        watchdog,
+		Name:     component,
+		WatchDog: watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) {
 				close(started)
 				workCtx, stop := context.WithCancel(leading)
 				defer stop()
 				defer context.AfterFunc(ctx, stop)()
-				ended <- work(workCtx)
+				err := work(workCtx)
+				lost = leading.Err() != nil
+				ended <- err
 				release()
 			},
 			OnStoppedLeading: func() {},
@@ -149,10 +164,32 @@ func lead(ctx context.Context, o options, clients kube.Clients, watchdog *leader
 	default:
 		return nil
 	}
-	if err := <-ended; err != nil || ctx.Err() != nil {
+	err = <-ended
+	if !lost {
+		giveBack(ctx, lock, o.renewDeadline)
+	}
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	return errLeaseLost
+}
+
+// giveBack lets another replica lead at once, instead of when the lease has run
+// out. The elector could do that, but when it fails to renew it does so, and
+// waits for an API server that does not answer, before it ends the work.
+func giveBack(ctx context.Context, lock *resourcelock.LeaseLock, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	record, _, err := lock.Get(ctx)
+	if err == nil && record.HolderIdentity == lock.Identity() {
+		now := metav1.Now()
+		err = lock.Update(ctx, resourcelock.LeaderElectionRecord{
+			LeaseDurationSeconds: 1, LeaderTransitions: record.LeaderTransitions, AcquireTime: now, RenewTime: now,
+		})
+	}
+	if err != nil {
+		klog.FromContext(ctx).Info("The lease is not given back, it has to run out", "cause", err.Error())
+	}
 }
 
 type httpServers []*http.Server

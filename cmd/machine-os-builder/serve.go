@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/klog/v2"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 )
 
 // serve starts the health and metrics servers; an address that cannot be
@@ -20,7 +21,7 @@ func serve(o options, gatherer prometheus.Gatherer, healthy func(*http.Request) 
 	health.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, healthy(r) == nil) })
 	health.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready.Load()) })
 	measures := http.NewServeMux()
-	measures.Handle("/metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	measures.Handle("/metrics", metrics.Handler(gatherer))
 
 	var servers httpServers
 	for _, s := range []struct {
@@ -35,7 +36,7 @@ func serve(o options, gatherer prometheus.Gatherer, healthy func(*http.Request) 
 			servers.close()
 			return nil, fmt.Errorf("listening on %s: %w", s.address, err)
 		}
-		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second}
+		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 		servers = append(servers, server)
 		go func() {
 			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

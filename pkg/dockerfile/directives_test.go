@@ -1,6 +1,8 @@
 package dockerfile_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
@@ -23,4 +25,24 @@ func TestEscapeFirst(t *testing.T) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
+}
+
+// FuzzEscapeFirst moves lines and changes none; what was ordered stays.
+func FuzzEscapeFirst(f *testing.F) {
+	f.Add("# syntax=docker/dockerfile:1\n# escape=`\n# note\n" + final)
+	f.Add("\xef\xbb\xbf#syntax=a\r\n#check=b\r\n#escape=`\r\n" + final)
+	f.Add("# syntax=a\n# escape=`")
+	f.Fuzz(func(t *testing.T, text string) {
+		once := dockerfile.EscapeFirst(text)
+		if again := dockerfile.EscapeFirst(once); again != once {
+			t.Errorf("%q becomes %q, and that becomes %q", text, once, again)
+		}
+		if before, after := sortedLines(text), sortedLines(once); !slices.Equal(before, after) {
+			t.Errorf("%q lost or changed a line: %q", text, once)
+		}
+	})
+}
+
+func sortedLines(text string) []string {
+	return slices.Sorted(strings.Lines(strings.TrimPrefix(text, "\xef\xbb\xbf")))
 }

@@ -124,12 +124,18 @@ func (f *File) Steps() int {
 	return count
 }
 
-// StepLine finds the line of the custom text on which a builder's step begins.
-// Stage counts from 1 in the rendered Dockerfile, so that configs is 1; number
-// counts from 1 within the stage; text is the instruction as the builder printed
-// it, which decides when the numbers do not fit. It returns false for a step
-// that is not the custom text's.
-func (f *File) StepLine(stageNumber, number int, text string) (int, bool) {
+// Position is where a step stands in the custom text.
+type Position struct {
+	Stage  string // as written after AS; empty for a stage without a name
+	Number int    // within the stage, whose FROM is 1
+	Line   int    // where it begins, from 1
+}
+
+// Find says where a builder's step stands. Stage counts from 1 in the rendered
+// Dockerfile, so that configs is 1; number counts from 1 within the stage; text
+// is the instruction as the builder printed it, which decides when the numbers
+// do not fit. It returns false for a step that is not the custom text's.
+func (f *File) Find(stageNumber, number int, text string) (Position, bool) {
 	want := squeeze(text)
 	matches := func(s step) bool {
 		have := squeeze(s.text)
@@ -137,17 +143,21 @@ func (f *File) StepLine(stageNumber, number int, text string) (int, bool) {
 	}
 	if index := stageNumber - 2; index >= 0 && index < len(f.stages) {
 		if steps := f.stages[index].steps; number >= 1 && number <= len(steps) && matches(steps[number-1]) {
-			return steps[number-1].line, true
+			return f.stages[index].position(number), true
 		}
 	}
 	for _, s := range f.stages {
-		for _, candidate := range s.steps {
+		for i, candidate := range s.steps {
 			if squeeze(candidate.text) == want {
-				return candidate.line, true
+				return s.position(i + 1), true
 			}
 		}
 	}
-	return 0, false
+	return Position{}, false
+}
+
+func (s stage) position(number int) Position {
+	return Position{Stage: s.name, Number: number, Line: s.steps[number-1].line}
 }
 
 // squeeze makes texts comparable that differ in white space only.

@@ -132,7 +132,7 @@ func TestNeedsBuild(t *testing.T) {
 	}
 }
 
-func TestStepLine(t *testing.T) {
+func TestFind(t *testing.T) {
 	text := "ARG A=1\n\nFROM quay.io/a/b AS tools\n# comment\nRUN make \\\n    all\n\n" + final + "RUN true\nRUN <<EOF\necho\nEOF\nRUN true\n"
 	rendered, err := dockerfile.Render("quay.io/base@sha256:"+strings.Repeat("b", 64), text)
 	if err != nil {
@@ -145,22 +145,22 @@ func TestStepLine(t *testing.T) {
 	tests := []struct {
 		stage, number int
 		text          string
-		want          int
+		want          dockerfile.Position
 	}{
-		{1, 1, "FROM quay.io/base AS configs", 0},
-		{1, 2, "ADD machine-config.tar /", 0},
-		{2, 1, "FROM quay.io/a/b AS tools", 3},
-		{2, 2, "RUN make     all", 5},
-		{3, 2, "RUN true", 9},
-		{3, 3, "RUN <<EOF (echo...)", 10},
-		{3, 4, "RUN true", 13},
-		{0, 0, "RUN make all", 5},
-		{3, 99, "LABEL a=b", 0},
+		{1, 1, "FROM quay.io/base AS configs", dockerfile.Position{}},
+		{1, 2, "ADD machine-config.tar /", dockerfile.Position{}},
+		{2, 1, "FROM quay.io/a/b AS tools", dockerfile.Position{Stage: "tools", Number: 1, Line: 3}},
+		{2, 2, "RUN make     all", dockerfile.Position{Stage: "tools", Number: 2, Line: 5}},
+		{3, 2, "RUN true", dockerfile.Position{Stage: "final", Number: 2, Line: 9}},
+		{3, 3, "RUN <<EOF (echo...)", dockerfile.Position{Stage: "final", Number: 3, Line: 10}},
+		{3, 4, "RUN true", dockerfile.Position{Stage: "final", Number: 4, Line: 13}},
+		{0, 0, "RUN make all", dockerfile.Position{Stage: "tools", Number: 2, Line: 5}},
+		{3, 99, "LABEL a=b", dockerfile.Position{}},
 	}
 	for _, test := range tests {
-		line, found := file.StepLine(test.stage, test.number, test.text)
-		if line != test.want || found != (test.want > 0) {
-			t.Errorf("StepLine(%d, %d, %q) = %d, %v, want %d", test.stage, test.number, test.text, line, found, test.want)
+		at, found := file.Find(test.stage, test.number, test.text)
+		if at != test.want || found != (test.want.Line > 0) {
+			t.Errorf("Find(%d, %d, %q) = %+v, %v, want %+v", test.stage, test.number, test.text, at, found, test.want)
 		}
 	}
 }

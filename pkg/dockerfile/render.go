@@ -71,7 +71,7 @@ func (f *File) firstFrom() int {
 }
 
 // ParseRendered reads back what Render made. The result's Custom, Images and
-// StepLine are those of the custom text; Base is the base image. It fails with
+// Find are those of the custom text; Base is the base image. It fails with
 // ErrNotRendered or a *LintError.
 func ParseRendered(rendered string) (*File, error) {
 	at, base, length := findConfigsBlock(rendered)

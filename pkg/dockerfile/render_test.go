@@ -105,6 +105,11 @@ func FuzzRender(f *testing.F) {
 			if !errors.As(err, &lint) || len(lint.Problems) == 0 {
 				t.Fatalf("error %v is no LintError", err)
 			}
+			for _, p := range lint.Problems {
+				if p.Line < 0 || p.Line > strings.Count(custom, "\n")+1 || p.Message == "" {
+					t.Fatalf("problem %+v of a text of %d lines", p, strings.Count(custom, "\n")+1)
+				}
+			}
 			return
 		}
 		rendered, err := file.Render(base)

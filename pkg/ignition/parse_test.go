@@ -1,14 +1,16 @@
 package ignition
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-func TestParseVersions(t *testing.T) {
+func TestS35ParseVersions(t *testing.T) {
 	for version, reason := range map[string]VersionReason{
 		"2.0.0": "", "2.1.0": "", "2.2.0": "", "2.3.0": "", "2.4.0": "",
 		"3.0.0": "", "3.1.0": "", "3.2.0": "", "3.3.0": "", "3.4.0": "", "3.5.0": "",
@@ -146,8 +148,25 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		cfg, _, err := Parse(raw)
-		if err == nil && cfg.Ignition.Version != Newest {
+		if checked := Check(raw); checked != nil && err == nil {
+			t.Errorf("Check refuses what Parse reads: %v", checked)
+		}
+		if err != nil {
+			return
+		}
+		if cfg.Ignition.Version != Newest {
 			t.Errorf("version is %q", cfg.Ignition.Version)
+		}
+		written, err := json.Marshal(cfg)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		again, _, err := Parse(written)
+		if err != nil {
+			t.Fatalf("what was read is refused when read again: %v\n%s", err, written)
+		}
+		if rewritten, err := json.Marshal(again); err != nil || !bytes.Equal(rewritten, written) {
+			t.Errorf("read again it is another config: %v\n%s\n%s", err, written, rewritten)
 		}
 	})
 }

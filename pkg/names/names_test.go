@@ -97,12 +97,16 @@ func TestLimitsAreExact(t *testing.T) {
 }
 
 func FuzzNames(f *testing.F) {
-	for _, c := range configs() {
-		f.Add(c)
+	all := configs()
+	for i, c := range all {
+		f.Add(c, all[(i+1)%len(all)])
 	}
-	f.Fuzz(func(t *testing.T, config string) {
+	f.Fuzz(func(t *testing.T, config, other string) {
 		if len(validation.IsDNS1123Subdomain(config)) > 0 {
 			return // not a name that an API server takes
+		}
+		if config != other && (Build(config) == Build(other) || Record(config) == Record(other) || LabelValue(config) == LabelValue(other) || Tag(config) == Tag(other)) {
+			t.Errorf("%q and %q share a name", config, other)
 		}
 		for _, name := range []string{Build(config), MachineConfigMap(config, 3), Record(config), DockerfileMap(config)} {
 			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
