@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -48,7 +49,7 @@ func TestReference(t *testing.T) {
 	served := map[string]string{}
 	for _, db := range recorded {
 		for _, s := range db.series {
-			name := s.labels.Get(labels.MetricName)
+			name := s.labels.Get(model.MetricNameLabel)
 			if strings.HasPrefix(name, "ocl_") {
 				family := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
 				served[family] = own(s.labels)
@@ -72,7 +73,7 @@ func own(l labels.Labels) string {
 	target := targetLabels(labels.EmptyLabels())
 	var names []string
 	l.Range(func(label labels.Label) {
-		if label.Name != labels.MetricName && label.Name != labels.BucketLabel && !target.Has(label.Name) {
+		if label.Name != model.MetricNameLabel && label.Name != labels.BucketLabel && !target.Has(label.Name) {
 			names = append(names, label.Name)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -43,7 +44,7 @@ func checkSelectors(t *testing.T, expression string) {
 }
 
 func nameOf(selector *parser.VectorSelector) *labels.Matcher {
-	return labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, selector.Name)
+	return labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, selector.Name)
 }
 
 func found(matchers []*labels.Matcher) bool {

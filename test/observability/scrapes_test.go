@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/model/value"
@@ -124,7 +125,7 @@ func parse(path string) ([]sample, error) {
 	if len(text) > 0 {
 		up = 1
 	}
-	answer := []sample{{targetLabels(labels.FromStrings(labels.MetricName, "up")), up}}
+	answer := []sample{{targetLabels(labels.FromStrings(model.MetricNameLabel, "up")), up}}
 	parser := textparse.NewPromParser(text, labels.NewSymbolTable(), false)
 	for {
 		entry, err := parser.Next()
