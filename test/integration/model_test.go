@@ -35,7 +35,7 @@ const (
 // How many sequences, how many of them side by side, and for how long a batch
 // may take to come to rest.
 const (
-	modelSequences = 2000
+	modelSequences = 960
 	modelBatch     = 120
 	modelPatience  = 2 * time.Minute
 )
