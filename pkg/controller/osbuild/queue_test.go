@@ -19,20 +19,30 @@ import (
 )
 
 // unseen is a back-end whose cache shows no run.
-type unseen struct{ *fake.Backend }
+type unseen struct {
+	*fake.Backend
+	// failed is when its runs failed; zero if they did not.
+	failed time.Time
+}
 
 func (b unseen) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
 	if !live {
 		return nil, nil
 	}
-	return b.Backend.List(ctx, pool, live)
+	builds, err := b.Backend.List(ctx, pool, live)
+	for i := range builds {
+		if !b.failed.IsZero() && builds[i].UID != "" {
+			builds[i].Phase, builds[i].Finished = backend.PhaseFailed, b.failed
+		}
+	}
+	return builds, err
 }
 
 // TestS23RunThatNobodySaw: a run that is deleted before any watch has shown it
 // is missed after a while, and another one starts.
 func TestS23RunThatNobodySaw(t *testing.T) {
 	r := newFixture().start(t)
-	r.Backend = unseen{r.backend}
+	r.Backend = unseen{Backend: r.backend}
 	after, err := r.settle("worker")
 	if err != nil || after != unseenPoll || !slices.Contains(r.written(), startIt) || !r.queue.holds("worker") {
 		t.Fatalf("after the start the pool is looked at in %v, %v", after, err)
@@ -46,6 +56,25 @@ func TestS23RunThatNobodySaw(t *testing.T) {
 	}
 	if _, err := r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
 		t.Errorf("no other run is started, %v", err)
+	}
+}
+
+// TestS05FailureThatNobodySaw: a run that fails and is deleted before any watch
+// has shown it is known by live reads alone; the next try needs no event of it.
+func TestS05FailureThatNobodySaw(t *testing.T) {
+	r := newFixture().start(t)
+	r.Backend = unseen{Backend: r.backend}
+	if _, err := r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
+		t.Fatalf("no run is started, %v", err)
+	}
+	r.Backend = unseen{Backend: r.backend, failed: now.Add(-time.Hour)}
+	after, err := r.sync(t.Context(), "worker")
+	if err != nil || !slices.Contains(r.written(), "delete-run "+config) || after == 0 {
+		t.Fatalf("after the run is deleted the pool is looked at in %v, %v", after, err)
+	}
+	r.caughtUp()
+	if _, err = r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
+		t.Errorf("there is no next try, %v", err)
 	}
 }
 

@@ -35,6 +35,15 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 		return 0, err
 	}
 	klog.FromContext(ctx).V(4).Info("Sync", "actions", len(next.Actions), "requeueAfter", next.RequeueAfter)
+	after, err := c.carryOut(ctx, v, next)
+	if err != nil {
+		return 0, err
+	}
+	return c.lookAgain(v, after), nil
+}
+
+// carryOut does what was planned and tells of it. It returns when to look again.
+func (c *Controller) carryOut(ctx context.Context, v *view, next osbuild.NextSteps) (time.Duration, error) {
 	c.completeRecords(ctx, v, next.Actions)
 	done, err := c.apply(ctx, v, next.Actions)
 	if err == nil && v.takeRecord(done) {
@@ -50,10 +59,7 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 			return 0, err
 		}
 	}
-	if err := c.writeStatus(ctx, v, done); err != nil {
-		return 0, err
-	}
-	return c.lookAgain(v, next.RequeueAfter), nil
+	return next.RequeueAfter, c.writeStatus(ctx, v, done)
 }
 
 // look observes a pool and plans. A plan that starts a build costs, so it is
