@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -29,16 +30,37 @@ type replicas struct {
 	nodes   *kubelet.Kubelet
 	mu      sync.Mutex
 	pods    map[types.UID]string // the configs of the builds that were started
+	// processes are all that were started.
+	processes []*replica
 }
 
 // replica is one process.
 type replica struct {
 	cmd    *exec.Cmd
-	output strings.Builder
+	output output
 	proxy  *proxy
 	// ended gives the time when the process has ended; err is how.
 	ended chan time.Time
 	err   error
+}
+
+// output is what a process printed so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // takeOver is the longest that another replica may take once a leader is dead:
@@ -71,8 +93,9 @@ func newReplicas(t *testing.T) *replicas {
 // end lets the builds of a config succeed.
 func (r *replicas) end(config string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for uid, of := range r.pods {
+	pods := maps.Clone(r.pods) // the kubelet holds a lock of its own while it asks for a script
+	r.mu.Unlock()
+	for uid, of := range pods {
 		if of == config {
 			r.nodes.End(uid, kubelet.Succeed)
 		}
@@ -88,6 +111,7 @@ func (r *replicas) start() *replica {
 	kubeconfig := filepath.Join(r.t.TempDir(), "kubeconfig")
 	must(r.t, controlplane.WriteKubeconfig(kubeconfig, "https://"+out.proxy.address, r.controllerConfig()))
 	r.run(out, kubeconfig)
+	r.processes = append(r.processes, out)
 	return out
 }
 
@@ -157,6 +181,9 @@ func (r *replicas) builds(want int) {
 	defer r.mu.Unlock()
 	if len(r.pods) != want {
 		r.t.Errorf("builds of %v were started, want %d", r.pods, want)
+		for _, p := range r.processes {
+			r.t.Logf("%s", p.output.String())
+		}
 	}
 }
 

@@ -175,13 +175,20 @@ func (a *actor) play(ctx context.Context) {
 
 // perform runs the script until the pod has ended or is asked to go.
 func (a *actor) perform(ctx context.Context) {
-	if _, ok := a.next(ctx, a.script.Pending/2); !ok {
+	outcome, ok := a.next(ctx, a.script.Pending/2)
+	if !ok {
 		return
 	}
 	a.bind(ctx)
-	outcome, ok := a.next(ctx, a.script.Pending/2)
-	if ok && outcome == "" {
-		outcome, ok = a.mount(ctx)
+	if outcome == "" {
+		outcome, ok = a.next(ctx, a.script.Pending/2)
+	}
+	if ok && (outcome == "" || outcome == Succeed) {
+		// Nothing succeeds without its inputs.
+		var otherwise Outcome
+		if otherwise, ok = a.mount(ctx); otherwise != "" {
+			outcome = otherwise
+		}
 	}
 	if !ok {
 		return
