@@ -100,7 +100,8 @@ func (c *ControlPlane) startServer(ctx context.Context, flags []string) error {
 		"--token-auth-file", c.path("tokens.csv"), "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", c.path("sa.key"),
 		"--service-account-signing-key-file", c.path("sa.key"), "--service-cluster-ip-range", "10.0.0.0/24",
-		"--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")...); err != nil {
+		"--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount",
+		"--enable-priority-and-fairness=false", "--profiling=false")...); err != nil {
 		return err
 	}
 	c.Config = &rest.Config{Host: "https://" + api, BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, QPS: 500, Burst: 1000}

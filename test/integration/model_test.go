@@ -36,7 +36,7 @@ const (
 // may take to come to rest.
 const (
 	modelSequences = 960
-	modelBatch     = 120
+	modelBatch     = 240
 	modelPatience  = 2 * time.Minute
 )
 
