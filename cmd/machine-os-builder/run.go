@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -73,7 +74,12 @@ func run(ctx context.Context, o options) error {
 	if !o.leaderElect {
 		return work(ctx)
 	}
-	return lead(ctx, o, clients, watchdog, work)
+	// The lease does not wait its turn behind what a thousand pools need.
+	electionClient, err := kube.NewClients(config)
+	if err != nil {
+		return err
+	}
+	return lead(ctx, o, electionClient.Core.CoordinationV1(), watchdog, work)
 }
 
 func runControllers(ctx context.Context, o options, clients kube.Clients, measures prometheus.Registerer) error {
@@ -115,7 +121,7 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, measur
 
 // lead works while it holds the lease. The lease is released only after the
 // work has ended, so that two replicas never work at once.
-func lead(ctx context.Context, o options, clients kube.Clients, watchdog *leaderelection.HealthzAdaptor, work func(context.Context) error) error {
+func lead(ctx context.Context, o options, leases coordinationv1.LeasesGetter, watchdog *leaderelection.HealthzAdaptor, work func(context.Context) error) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("finding an identity for the lease: %w", err)
@@ -125,7 +131,7 @@ func lead(ctx context.Context, o options, clients kube.Clients, watchdog *leader
 	started, ended, lost := make(chan struct{}), make(chan error, 1), false
 	lock := &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: o.namespace, Name: component},
-		Client:     clients.Core.CoordinationV1(),
+		Client:     leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{

@@ -103,9 +103,8 @@ func (c *Checker) Run(ctx context.Context) {
 func (c *Checker) Asked(key, pullspec string) (*Answer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sweep()
-	entry, found := c.entries[key]
-	if !found || entry.question.Pullspec != pullspec {
+	entry := c.good(key, pullspec)
+	if entry == nil {
 		return nil, false
 	}
 	return entry.answer, true
@@ -116,8 +115,7 @@ func (c *Checker) Asked(key, pullspec string) (*Answer, bool) {
 func (c *Checker) Ask(key string, question Question) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sweep()
-	if entry, found := c.entries[key]; found && entry.question.Pullspec == question.Pullspec {
+	if c.good(key, question.Pullspec) != nil {
 		return
 	}
 	entry := &inquiry{key: key, question: question}
@@ -133,21 +131,24 @@ func (c *Checker) Forget(key string) {
 	delete(c.entries, key)
 }
 
-// sweep drops answers that are too old. There is an entry for each pool at most,
-// so looking at all of them is cheap.
-func (c *Checker) sweep() {
-	for key, entry := range c.entries {
-		if entry.answer == nil {
-			continue
-		}
-		limit := c.options.MaxAge
-		if entry.answer.Err != nil && !isNotFound(entry.answer.Err) {
-			limit = c.options.ErrorAge
-		}
-		if c.options.Clock.Since(entry.answer.At) >= limit {
-			delete(c.entries, key)
-		}
+// good is what a key asked about a pullspec, unless the answer is too old; nil
+// when there is no such thing.
+func (c *Checker) good(key, pullspec string) *inquiry {
+	entry := c.entries[key]
+	if entry == nil || entry.question.Pullspec != pullspec {
+		return nil
 	}
+	if entry.answer == nil {
+		return entry
+	}
+	limit := c.options.MaxAge
+	if entry.answer.Err != nil && !isNotFound(entry.answer.Err) {
+		limit = c.options.ErrorAge
+	}
+	if c.options.Clock.Since(entry.answer.At) >= limit {
+		return nil
+	}
+	return entry
 }
 
 func (c *Checker) signal() {
@@ -200,6 +201,8 @@ func (c *Checker) ask(ctx context.Context, entry *inquiry) {
 	wanted := c.entries[entry.key] == entry
 	if wanted {
 		entry.answer = &Answer{Info: info, Err: err, At: c.options.Clock.Now()}
+		// There is an entry for each pool, and credentials are large.
+		entry.question = Question{Pullspec: entry.question.Pullspec}
 	}
 	c.mu.Unlock()
 	if wanted {

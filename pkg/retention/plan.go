@@ -114,6 +114,7 @@ func Plan(p Pool, policy Policy, names Names, now time.Time) Steps {
 			s.look(p.NotBefore[e.Pullspec].Sub(now))
 		case !marked:
 			s.Mark = append(s.Mark, e.Image)
+			s.look(policy.Grace)
 		case now.Before(e.since.Add(policy.Grace)):
 			s.look(e.since.Add(policy.Grace).Sub(now))
 		case !e.last:

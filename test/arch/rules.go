@@ -46,7 +46,7 @@ var layers = []layer{
 	{packages: []string{"pkg/metrics"}, may: pure},
 	{packages: []string{"pkg/kube"}, may: pure},
 	{packages: []string{"pkg/registry"}, may: pure},
-	{packages: []string{"pkg/registry/registrytest"}},
+	{packages: []string{"pkg/registry/registrytest", "pkg/kube/kubetest"}},
 	{packages: []string{"pkg/handover"}, may: []string{"pkg/registry"}},
 	{packages: []string{"pkg/backend/conformance", "pkg/backend/fake"}, may: []string{"pkg/backend", "pkg/buildspec"}},
 	{packages: []string{"pkg/backend/*"}, may: []string{"pkg/backend", "pkg/buildspec", "pkg/buildpod", "pkg/kube"}},
@@ -93,7 +93,7 @@ var bans = []ban{
 	{
 		why:      "what users run links no test code",
 		packages: []string{"cmd/*"},
-		imports:  []string{"testing", "k8s.io/client-go/kubernetes/fake", module + "test/", module + "pkg/backend/fake", module + "pkg/backend/conformance", module + "pkg/registry/registrytest"},
+		imports:  []string{"testing", "k8s.io/client-go/kubernetes/fake", module + "test/", module + "pkg/backend/fake", module + "pkg/backend/conformance", module + "pkg/registry/registrytest", module + "pkg/kube/kubetest"},
 		linked:   true,
 	},
 }

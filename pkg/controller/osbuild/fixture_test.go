@@ -29,6 +29,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/fake"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube/kubetest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -133,7 +134,9 @@ func (f *fixture) start(t *testing.T) *rig {
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	clients := kube.Clients{Core: coreClient, MachineConfig: mcClient, Metadata: metadatafake.NewSimpleMetadataClient(scheme, metadata...)}
+	metadataClient := metadatafake.NewSimpleMetadataClient(scheme, metadata...)
+	clients := kube.Clients{Core: coreClient, MachineConfig: mcClient, Metadata: metadataClient}
+	watches := kubetest.Count(&coreClient.Fake, &mcClient.Fake, &metadataClient.Fake)
 	informers, err := kube.NewInformers(clients, namespace)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +163,7 @@ func (f *fixture) start(t *testing.T) *rig {
 	if err := informers.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	watches.Wait(t, kubetest.Watched)
 	return r
 }
 

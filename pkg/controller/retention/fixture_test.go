@@ -26,6 +26,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube/kubetest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
@@ -298,6 +299,7 @@ func (c *cluster) start() *rig {
 	clients := kube.Clients{Core: c.core, MachineConfig: c.mc, Metadata: c.metadata}
 	informers, err := kube.NewInformers(clients, namespace)
 	c.must(err)
+	watches := kubetest.Count(&c.core.Fake, &c.mc.Fake, &c.metadata.Fake)
 	r := &rig{cluster: c}
 	r.Controller, err = New(Options{
 		Clients: clients, Informers: informers, Namespace: namespace, Clock: c.clock,
@@ -314,6 +316,7 @@ func (c *cluster) start() *rig {
 	ctx, r.stop = context.WithCancel(c.t.Context())
 	c.t.Cleanup(r.stop)
 	c.must(informers.Start(ctx))
+	watches.Wait(c.t, kubetest.Watched)
 	return r
 }
 
