@@ -52,7 +52,7 @@ test: test-setup ## Run unit, architecture, differential and integration tests (
 
 .PHONY: integration
 integration: ## Run the tests on a real kube-apiserver and etcd
-	$(MAKE) test WHAT=./test/integration/...
+	MOB_MODEL_SEQUENCES="$${MOB_MODEL_SEQUENCES:-2400}" $(MAKE) test WHAT=./test/integration/...
 
 .PHONY: model
 model: ## Play MODEL random sequences (default 20000) against the controller on a real API server

@@ -187,9 +187,9 @@ func (r *replicas) builds(want int) {
 	}
 }
 
-// TestLeaderKilled: the other replica takes over within the lease, goes on with
+// TestS19LeaderKilled: the other replica takes over within the lease, goes on with
 // the build, and starts the next.
-func TestLeaderKilled(t *testing.T) {
+func TestS19LeaderKilled(t *testing.T) {
 	r := newReplicas(t)
 	leader, _, name := r.running()
 	killed := time.Now()
@@ -206,8 +206,8 @@ func TestLeaderKilled(t *testing.T) {
 	r.builds(2)
 }
 
-// TestLeaderStopped: with SIGTERM it gives the lease back.
-func TestLeaderStopped(t *testing.T) {
+// TestS19LeaderStopped: with SIGTERM it gives the lease back.
+func TestS19LeaderStopped(t *testing.T) {
 	r := newReplicas(t)
 	leader, _, name := r.running()
 	stopped := time.Now()
@@ -221,10 +221,10 @@ func TestLeaderStopped(t *testing.T) {
 	r.builds(1)
 }
 
-// TestLeaderPartitioned: a leader that the network has cut off ends before the
+// TestS19LeaderPartitioned: a leader that the network has cut off ends before the
 // other replica leads, and whatever it wanted to do is not done when the
 // network is back.
-func TestLeaderPartitioned(t *testing.T) {
+func TestS19LeaderPartitioned(t *testing.T) {
 	r := newReplicas(t)
 	leader, _, name := r.running()
 	cut := time.Now()

@@ -59,9 +59,9 @@ func TestS23RunThatNobodySaw(t *testing.T) {
 	}
 }
 
-// TestS05FailureThatNobodySaw: a run that fails and is deleted before any watch
+// TestS23FailureThatNobodySaw: a run that fails and is deleted before any watch
 // has shown it is known by live reads alone; the next try needs no event of it.
-func TestS05FailureThatNobodySaw(t *testing.T) {
+func TestS23FailureThatNobodySaw(t *testing.T) {
 	r := newFixture().start(t)
 	r.Backend = unseen{Backend: r.backend}
 	if _, err := r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
