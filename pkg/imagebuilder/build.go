@@ -100,7 +100,7 @@ func buildFailure(err error, log *buildLog, file *dockerfile.File) error {
 	if log.text == "" {
 		return fail(api.ReasonBuildFailed, fmt.Errorf("running the Dockerfile: %w", err))
 	}
-	step := &FailedStep{Text: log.text, ExitCode: log.exitCode, Log: log.log.lines}
+	step := &FailedStep{Text: log.text, ExitCode: log.exitCode, Log: log.log.end()}
 	if step.ExitCode == 0 {
 		step.ExitCode = exit.code
 	}

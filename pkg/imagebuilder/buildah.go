@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
 // storageDriver is how buildah keeps layers.
@@ -103,8 +105,13 @@ func (e *exitError) Error() string {
 	return text
 }
 
-// tailLines is how many lines of output an error carries.
-const tailLines = 20
+const (
+	// tailLines is how many lines of output an error carries.
+	tailLines = 20
+	// followedLines is how many are kept for it: whether the last ones are of a
+	// private key is seen where it begins, and one of 16384 bits has 200.
+	followedLines = 250
+)
 
 // run runs one buildah command and hands its output on by the line, both
 // streams together in their order. It fails with an *exitError when the command
@@ -126,7 +133,7 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 		_ = output.Close()
 		return fmt.Errorf("starting buildah: %w", err)
 	}
-	log := &tail{limit: tailLines}
+	log := &tail{limit: followedLines}
 	lines := make(chan struct{})
 	go func() {
 		defer close(lines)
@@ -145,7 +152,7 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 	case ctx.Err() != nil:
 		return fmt.Errorf("running buildah %s: %w", command, context.Cause(ctx))
 	case errors.As(err, &exit):
-		return &exitError{command: command, code: exit.ExitCode(), log: log.lines}
+		return &exitError{command: command, code: exit.ExitCode(), log: log.end()}
 	case err != nil:
 		return fmt.Errorf("running buildah %s: %w", command, err)
 	default:
@@ -198,4 +205,11 @@ func (t *tail) add(line string) {
 	if len(t.lines) > t.limit {
 		t.lines = t.lines[1:]
 	}
+}
+
+// end is what an error carries. Secrets are taken out first: in what is left
+// after the cut, they are not known for what they are.
+func (t *tail) end() []string {
+	lines := redact.New().Lines(t.lines)
+	return lines[max(0, len(lines)-tailLines):]
 }

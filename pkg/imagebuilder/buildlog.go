@@ -32,7 +32,7 @@ var (
 	exitNotice = regexp.MustCompile(`^subprocess exited with status \d+$`)
 )
 
-func newBuildLog() *buildLog { return &buildLog{log: tail{limit: tailLines}} }
+func newBuildLog() *buildLog { return &buildLog{log: tail{limit: followedLines}} }
 
 // add takes the next line of output, and says whether it is worth showing: a
 // commit names every layer of the base each time.
@@ -55,7 +55,7 @@ func (b *buildLog) add(line string) bool {
 func (b *buildLog) follow(line string) {
 	if match := stepLine.FindStringSubmatch(line); match != nil {
 		b.stage, b.number, b.text = atoi(match[1]), atoi(match[2]), match[3]
-		b.log = tail{limit: tailLines}
+		b.log = tail{limit: followedLines}
 		return
 	}
 	if match := errorLine.FindStringSubmatch(line); match != nil {

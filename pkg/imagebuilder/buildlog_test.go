@@ -83,7 +83,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log, all, shown := newBuildLog(), tail{limit: tailLines}, 0
+			log, all, shown := newBuildLog(), tail{limit: followedLines}, 0
 			for line := range strings.Lines(test.output) {
 				line = strings.TrimSuffix(line, "\n")
 				all.add(line)
@@ -91,7 +91,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 					shown++
 				}
 			}
-			err := buildFailure(&exitError{command: "build", code: 125, log: all.lines}, log, rendered(t, custom))
+			err := buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, rendered(t, custom))
 			got := Report(buildspec.Result{}, err)
 			if got.Reason != api.ReasonBuildFailed || got.Succeeded || got.Message != test.want.Message ||
 				got.Step != test.want.Step || got.Line != test.want.Line || got.ExitCode != test.want.ExitCode || !slices.Equal(got.Log, test.want.Log) {
@@ -126,8 +126,51 @@ func TestLogKeepsTheLastLines(t *testing.T) {
 		log.add("y")
 	}
 	log.add("last")
-	if lines := log.log.lines; len(lines) != tailLines || lines[tailLines-1] != "last" {
+	if lines := log.log.end(); len(lines) != tailLines || lines[tailLines-1] != "last" {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+// privateKey is what a step prints that is careless, for a key of 4096 bits.
+func privateKey() []string {
+	lines := []string{"-----BEGIN PRIVATE KEY-----"}
+	for i := range 50 {
+		lines = append(lines, strings.Repeat(string(rune('A'+i%26)), 63)+"/")
+	}
+	return append(lines, "c2hvcnQ=", "-----END PRIVATE KEY-----")
+}
+
+// TestOutputIsRedactedBeforeItIsCut: of a key that is longer than what is kept,
+// nothing is left, wherever it ends.
+func TestOutputIsRedactedBeforeItIsCut(t *testing.T) {
+	for _, behind := range [][]string{nil, {"sh: exit 1"}, slices.Repeat([]string{"after it"}, tailLines-2)} {
+		for _, cut := range []int{0, 1, 3} { // lines that the step does not come to print
+			log, all := newBuildLog(), tail{limit: followedLines}
+			key := privateKey()
+			output := slices.Concat([]string{"[2/2] STEP 3/4: RUN echo before;   nosuchcommand --x", "login with password=hunter2 it is"}, key[:len(key)-cut], behind)
+			for _, line := range output {
+				all.add(line)
+				log.add(line)
+			}
+			err := buildFailure(&exitError{command: "build", code: 1, log: all.end()}, log, rendered(t, custom))
+			report := Report(buildspec.Result{}, err)
+			want := append([]string{"login with password=[redacted] it is", "[redacted]"}, behind...)
+			if !slices.Equal(report.Log, want) {
+				t.Errorf("with %d lines behind it, cut by %d, the log is %q", len(behind), cut, report.Log)
+			}
+			if end := all.end(); !slices.Equal(end[len(end)-len(want)+1:], want[1:]) {
+				t.Errorf("with %d lines behind it, cut by %d, the error has %q", len(behind), cut, end)
+			}
+		}
+	}
+}
+
+// TestReportHoldsNoSecret: a Dockerfile and what buildah says of it have them, too.
+func TestReportHoldsNoSecret(t *testing.T) {
+	step := &FailedStep{Text: "RUN TOKEN=abc123 make", Log: []string{"\x1b[31mhttps://u:p@example.com\x1b[0m"}}
+	report := Report(buildspec.Result{}, &Failure{Reason: api.ReasonBuildFailed, Err: errors.New("the step failed: RUN TOKEN=abc123 make\x1b[2J"), Step: step})
+	if report.Step != "RUN TOKEN=[redacted] make" || report.Message != "the step failed: RUN TOKEN=[redacted] make" || report.Log[0] != "https://[redacted]@example.com" {
+		t.Errorf("report = %+v", report)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -44,18 +45,21 @@ func fail(reason string, err error) error {
 	return &Failure{Reason: reason, Err: err}
 }
 
-// Report makes the result of what a command did: of a nil error, success.
+// Report makes the result of what a command did: of a nil error, success. What
+// looks like a credential is left out here already: a result is cut to its size,
+// and who reads it later cannot tell the half of one.
 func Report(result buildspec.Result, err error) buildspec.Result {
 	if err == nil {
 		result.Succeeded = true
 		return result
 	}
 	result.Succeeded, result.Digest = false, ""
-	result.Reason, result.Message = reasonOf(err), err.Error()+hint(err)
+	hide := redact.New()
+	result.Reason, result.Message = reasonOf(err), hide.Text(err.Error()+hint(err))
 	var failure *Failure
 	if errors.As(err, &failure) && failure.Step != nil {
-		result.Step, result.Line = failure.Step.Text, failure.Step.Line
-		result.ExitCode, result.Log = failure.Step.ExitCode, failure.Step.Log
+		result.Step, result.Line = hide.Text(failure.Step.Text), failure.Step.Line
+		result.ExitCode, result.Log = failure.Step.ExitCode, hide.Lines(failure.Step.Log)
 	}
 	return result
 }

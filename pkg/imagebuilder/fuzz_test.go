@@ -25,13 +25,13 @@ func FuzzBuildLog(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log, all := newBuildLog(), tail{limit: tailLines}
+		log, all := newBuildLog(), tail{limit: followedLines}
 		for line := range strings.Lines(output) {
 			line = strings.TrimSuffix(line, "\n")
 			all.add(line)
 			log.add(line)
 		}
-		report := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125, log: all.lines}, log, file))
+		report := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, file))
 		if report.Line < 0 || report.Line > strings.Count(text, "\n")+1 {
 			t.Errorf("line %d of a text of %d lines", report.Line, strings.Count(text, "\n")+1)
 		}

@@ -11,6 +11,9 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
+// MaxBytes is PushOptions.MaxBytes for those who do not know the volume's size.
+const MaxBytes = handover.MaxBytes
+
 // PushOptions are the inputs of Push.
 type PushOptions struct {
 	Access
@@ -18,6 +21,8 @@ type PushOptions struct {
 	HandoverDir string
 	FinalImage  string
 	Labels      map[string]string
+	// MaxBytes is the most that the handed-over layers may have together.
+	MaxBytes int64
 }
 
 // Push pushes what Build handed over and asks the registry for it. It runs no
@@ -63,7 +68,7 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 }
 
 func readHandover(options PushOptions, plan plan) (registry.Image, error) {
-	image, err := handover.Open(options.HandoverDir, plan.Present)
+	image, err := handover.Open(options.HandoverDir, plan.Present, options.MaxBytes)
 	if err != nil {
 		return registry.Image{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ var claims = map[string]string{api.ImageLabelInputsHash: "v1-true", api.ImageLab
 
 func (v volumes) push(in *inputs) buildspec.Result {
 	result, err := Push(context.Background(), PushOptions{
-		Access: in.access(), WorkDir: v.work, HandoverDir: v.handover, FinalImage: in.server.Host + "/os/final:1", Labels: claims,
+		Access: in.access(), WorkDir: v.work, HandoverDir: v.handover, FinalImage: in.server.Host + "/os/final:1", Labels: claims, MaxBytes: 64 << 10,
 	}, in.progress(PushSteps))
 	return Report(result, err)
 }
@@ -241,6 +242,21 @@ func TestPushRefusesWhatIsNoImage(t *testing.T) {
 			spoil: func(t *testing.T, in *inputs, v volumes) {
 				own := in.write(t, "push-secret", secret)
 				v.overLayer(t, func(path string) error { return errors.Join(os.Remove(path), os.Symlink(own, path)) })
+			},
+		},
+		{
+			name: "a layer for which nothing was written", reason: api.ReasonBuildFailed, message: "all that is handed over may have 65536",
+			spoil: func(t *testing.T, _ *inputs, v volumes) {
+				v.overLayer(t, func(path string) error { return os.Truncate(path, 1<<42) })
+				path := filepath.Join(v.handover, "manifest.json")
+				manifest, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				size := func(n int) []byte { return fmt.Appendf(nil, `"size":%d`, n) }
+				if err := os.WriteFile(path, bytes.ReplaceAll(manifest, size(len(newContent)), size(1<<42)), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			},
 		},
 		{

@@ -30,6 +30,8 @@ var rules = []rule{
 	{regexp.MustCompile(`(?i)("(?:auth|identitytoken|registrytoken|password|secret|token)"\s*:\s*")[^"]*`), "${1}" + Mark},
 	// Assignments, as in environments and command lines.
 	{regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*\s*[=:]\s*["']?)[^\s"',;]+`), "${1}" + Mark},
+	// Signatures of URLs, as object stores that registries redirect to have them.
+	{regexp.MustCompile(`(?i)([?&][\w.-]*(?:signature|credential|sig)=)[^\s"'&]+`), "${1}" + Mark},
 	// JSON web tokens (RFC 7519).
 	{regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*`), Mark},
 }
@@ -41,7 +43,11 @@ type Redactor struct {
 
 // New returns a Redactor that hides the given secrets wherever they stand.
 func New(secrets ...string) *Redactor {
-	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < shortest })
+	secrets = slices.Clone(secrets)
+	for i := range secrets {
+		secrets[i] = clean(secrets[i])
+	}
+	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < shortest })
 	// Of two that begin alike the longer one is hidden whole.
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(secrets))
@@ -51,37 +57,41 @@ func New(secrets ...string) *Redactor {
 	return &Redactor{known: strings.NewReplacer(pairs...)}
 }
 
-// Text returns a text without secrets.
+// Text returns a text without secrets, and without what moves a terminal. It
+// may have several lines.
 func (r *Redactor) Text(text string) string {
-	if r != nil && r.known != nil {
-		text = r.known.Replace(text)
-	}
-	for _, rule := range rules {
-		text = rule.pattern.ReplaceAllString(text, rule.with)
-	}
-	return text
+	lines := hideKeys(strings.Split(r.hideKnown(text), "\n"))
+	return hideLikely(strings.Join(lines, "\n"))
 }
 
-// Lines returns lines without secrets. A private key in PEM form (RFC 7468) is
-// hidden from its first line to its last.
+// Lines returns lines without secrets, and without what moves a terminal. One
+// that holds several becomes as many. A private key becomes one line.
 func (r *Redactor) Lines(lines []string) []string {
 	if lines == nil {
 		return nil
 	}
 	out := make([]string, 0, len(lines))
-	inKey := false
 	for _, line := range lines {
-		begins := strings.Contains(line, "-----BEGIN ") && strings.Contains(line, "PRIVATE KEY-----")
-		switch {
-		case begins:
-			out = append(out, Mark)
-			inKey = true
-		case !inKey:
-			out = append(out, r.Text(line))
-		}
-		if strings.Contains(line, "-----END ") && strings.Contains(line, "PRIVATE KEY-----") {
-			inKey = false
-		}
+		out = append(out, strings.Split(r.hideKnown(line), "\n")...)
+	}
+	out = hideKeys(out)
+	for i, line := range out {
+		out[i] = hideLikely(line)
 	}
 	return out
+}
+
+func (r *Redactor) hideKnown(text string) string {
+	text = clean(text)
+	if r != nil && r.known != nil {
+		text = r.known.Replace(text)
+	}
+	return text
+}
+
+func hideLikely(text string) string {
+	for _, rule := range rules {
+		text = rule.pattern.ReplaceAllString(text, rule.with)
+	}
+	return text
 }

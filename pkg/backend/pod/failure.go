@@ -78,7 +78,11 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 		return
 	}
 	result, err := buildspec.ParseResult(t.Message)
-	if err != nil || result.Succeeded {
+	theirs := runsSteps(p, c.Name)
+	if theirs {
+		result.Message = oneLine(result.Message)
+	}
+	if err != nil || result.Succeeded || theirs && result.Message == "" {
 		o.Message = fmt.Sprintf("container %s exited with %d before it could say why", c.Name, t.ExitCode)
 		if t.ExitCode == exitKilled {
 			o.Message += " (killed)"
@@ -88,7 +92,7 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 	}
 	o.Result, o.Log = result, result.Log
 	believeBase(o, p)
-	if result.Reason != "" && !runsSteps(p, c.Name) {
+	if result.Reason != "" && !theirs {
 		o.Reason = result.Reason
 	}
 	if o.Reason == api.ReasonBuildInterrupted {
@@ -103,6 +107,14 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 // try counts.
 func runsSteps(p *corev1.Pod, container string) bool {
 	return container == api.ContainerBuild && len(p.Spec.InitContainers) > 0
+}
+
+// oneLine joins the lines of a message that a step of the user's may have
+// written: in a condition, the next line says what to do, and is ours.
+func oneLine(message string) string {
+	return strings.Join(strings.FieldsFunc(message, func(r rune) bool {
+		return strings.ContainsRune("\n\r\v\f\u0085\u2028\u2029", r)
+	}), " ")
 }
 
 func failedContainer(p *corev1.Pod) *corev1.ContainerStatus {

@@ -20,6 +20,10 @@ import (
 // containers fits into a ConfigMap (1 MiB).
 const longestLine = 1 << 10
 
+// part begins the line that names the container whose log follows; pkg/redact
+// knows it.
+const part = "==> "
+
 // Log implements backend.Backend: the log of each container that has started,
 // in their order, under its name.
 func (b *Backend) Log(ctx context.Context, o backend.Observation) ([]string, error) {
@@ -40,8 +44,15 @@ func (b *Backend) Log(ctx context.Context, o backend.Observation) ([]string, err
 		if err != nil {
 			failures = append(failures, fmt.Errorf("reading the log of container %s of %s: %w", c.Name, o.Object, err))
 		}
-		if len(lines) > 0 {
-			out = append(append(out, "==> "+c.Name), lines...)
+		if len(lines) == 0 {
+			continue
+		}
+		out = append(out, part+c.Name)
+		for _, line := range lines {
+			if strings.HasPrefix(line, part) {
+				line = " " + line // no container speaks for another
+			}
+			out = append(out, line)
 		}
 	}
 	return out, errors.Join(failures...)

@@ -57,6 +57,13 @@ func TestLog(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 
+	logs["image-build"] = "STEP 1\n==> push\nSTEP 2"
+	lines, err = b.Log(t.Context(), run)
+	if diff := cmp.Diff([]string{"==> prepare", "pulled", "==> image-build", "STEP 1", " ==> push", "STEP 2"}, lines); err != nil || diff != "" {
+		t.Errorf("with a forged container: %v\n%s", err, diff)
+	}
+	logs["image-build"] = "STEP 1\nSTEP 2"
+
 	delete(logs, "prepare")
 	lines, err = b.Log(t.Context(), run)
 	if diff := cmp.Diff([]string{"==> image-build", "STEP 1", "STEP 2"}, lines); err == nil || !strings.Contains(err.Error(), "prepare of pod/build-rendered-worker-a") || diff != "" {

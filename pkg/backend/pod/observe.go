@@ -166,8 +166,9 @@ func observeResult(o *backend.Observation, p *corev1.Pod) {
 	}
 }
 
-// believeBase takes the base's digest from the container that resolved it. What
-// runs after the user's steps knows it only from a volume that they could write.
+// believeBase takes the base's digest from the container that resolved it. Those
+// after it have it from the volume that it wrote and that they only read: what
+// they say of it is at best the same, and one of them runs the user's steps.
 func believeBase(o *backend.Observation, p *corev1.Pod) {
 	if resultContainer(p) == api.ContainerBuild {
 		return
