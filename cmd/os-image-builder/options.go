@@ -33,6 +33,7 @@ type flags struct {
 	workDir, storageDir, handoverDir      string
 	pullSecretDirs, caFiles, labels       []string
 	pushSecretDir                         string
+	maxBytes                              int64
 }
 
 // groups of flags that commands share.
@@ -61,6 +62,10 @@ func storageFlags(set *pflag.FlagSet, f *flags) {
 
 func handoverFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.handoverDir, "handover-dir", "", "directory that build leaves the image in for push")
+}
+
+func limitFlags(set *pflag.FlagSet, f *flags) {
+	set.Int64Var(&f.maxBytes, "max-bytes", imagebuilder.MaxBytes, "most bytes that the layers in --handover-dir may have together, such as the size of its volume")
 }
 
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
@@ -102,7 +107,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "push", about: "push what was built; nothing runs",
-		steps: imagebuilder.PushSteps, groups: []group{registryFlags, workFlags, handoverFlags, labelFlags},
+		steps: imagebuilder.PushSteps, groups: []group{registryFlags, workFlags, handoverFlags, limitFlags, labelFlags},
 		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
 	},
@@ -182,8 +187,17 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 			problems = append(problems, fmt.Errorf("--final-image: %w", err))
 		}
 	}
+	if set.Lookup("max-bytes") != nil && values.maxBytes < 1 {
+		problems = append(problems, fmt.Errorf("--max-bytes %d is not above 0", values.maxBytes))
+	}
+	labels, err := parseLabels(values.labels)
+	return labels, errors.Join(append(problems, err)...)
+}
+
+func parseLabels(flags []string) (map[string]string, error) {
+	var problems []error
 	labels := map[string]string{}
-	for _, label := range values.labels {
+	for _, label := range flags {
 		key, value, found := strings.Cut(label, "=")
 		if !found || key == "" {
 			problems = append(problems, fmt.Errorf("--label %q is not key=value", label))
@@ -228,7 +242,7 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebu
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
-			FinalImage: f.finalImage, Labels: labels,
+			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,
 		}, progress)
 	}
 }

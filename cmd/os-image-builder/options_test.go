@@ -32,6 +32,8 @@ func TestParse(t *testing.T) {
 			[]string{"--machine-config-dir is required", "--machine-config-sha256", "--base-image", "--final-image", `--label "nope"`, `unexpected argument "surplus"`},
 		},
 		{"final image without a tag", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b"}, []string{"--final-image"}},
+		{"push with a limit", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--max-bytes=21474836480"}, nil},
+		{"push with a limit that lets nothing through", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--max-bytes=0"}, []string{"--max-bytes 0 is not above 0"}},
 		{"push takes no store", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--storage-dir=/s", "--final-image=quay.io/a/b:1"}, []string{"storage-dir"}},
 		{"build takes no credential", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--push-secret-dir=/p"}, []string{"push-secret-dir"}},
 		{"unknown flag", append(appendFlags, "--insecure"), []string{"insecure"}},

@@ -2,6 +2,7 @@ package buildpod
 
 import (
 	"sort"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,6 +131,7 @@ func (b *builder) threeSteps() {
 	b.labels(push)
 	b.directory(push, "work", workDir, true)
 	b.directory(push, "handover", handoverDir, true)
+	arg(push, "max-bytes", strconv.FormatInt(volumeLimit(b.request.Scheduling.Resources).Value(), 10))
 
 	b.pod.Spec.InitContainers = []corev1.Container{*prepare, *build}
 	b.pod.Spec.Containers = []corev1.Container{*push}

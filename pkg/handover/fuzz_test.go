@@ -26,7 +26,7 @@ func FuzzOpen(f *testing.F) {
 		b := newBox(t)
 		b.write("manifest.json", manifest)
 		b.write(file(digestOf(config)), config)
-		image, err := handover.Open(b.dir, b.present)
+		image, err := handover.Open(b.dir, b.present, limit)
 		if err != nil {
 			if !errors.Is(err, handover.ErrRefused) {
 				t.Errorf("error = %v", err)

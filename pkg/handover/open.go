@@ -19,20 +19,11 @@ import (
 
 const manifestFile = "manifest.json"
 
-const (
-	// maxDocument bounds the manifest and the config: it is the size up to which
-	// registries should take manifests (OCI distribution specification).
-	maxDocument = 4 << 20
-	// maxLayers is how many of them nodes can mount (containers/storage, maxDepth
-	// of its overlay driver).
-	maxLayers = 500
-)
-
 // ErrRefused is wrapped by every error about what lies in the directory.
 var ErrRefused = errors.New("what the steps left is no image to push")
 
 func refuse(what, format string, args ...any) error {
-	return fmt.Errorf("%w: %s %s", ErrRefused, what, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", ErrRefused, refusal(what+" "+fmt.Sprintf(format, args...)))
 }
 
 // Image is what was handed over, as far as it was read: the layers are read, and
@@ -49,7 +40,7 @@ type manifest struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     types.MediaType   `json:"mediaType"`
 	Config        descriptor        `json:"config"`
-	Layers        []descriptor      `json:"layers"`
+	Layers        layerList         `json:"layers"`
 	Annotations   map[string]string `json:"annotations"`
 }
 
@@ -61,8 +52,9 @@ type descriptor struct {
 }
 
 // Open reads the image in dir. Each of its layers must lie there as a file or be
-// one of present. Nothing else in the directory is looked at.
-func Open(dir string, present []Layer) (*Image, error) {
+// one of present; those that lie there may have limit bytes together. Nothing
+// else in the directory is looked at.
+func Open(dir string, present []Layer, limit int64) (*Image, error) {
 	content, err := readDocument(dir, manifestFile)
 	if err != nil {
 		return nil, err
@@ -70,11 +62,10 @@ func Open(dir string, present []Layer) (*Image, error) {
 	var m manifest
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); err != nil {
+	if err := decoder.Decode(&m); errors.Is(err, ErrRefused) {
+		return nil, err
+	} else if err != nil {
 		return nil, refuse(manifestFile, "does not parse: %v", err)
-	}
-	if len(m.Layers) > maxLayers {
-		return nil, refuse(manifestFile, "names %d layers, more than %d", len(m.Layers), maxLayers)
 	}
 	image := &Image{Annotations: m.Annotations}
 	if image.Config, err = readConfig(dir, m.Config); err != nil {
@@ -83,9 +74,12 @@ func Open(dir string, present []Layer) (*Image, error) {
 	if diffs := len(image.Config.RootFS.DiffIDs); diffs != len(m.Layers) {
 		return nil, refuse(manifestFile, "names %d layers, its config %d", len(m.Layers), diffs)
 	}
-	known := sizes(present)
+	known, upload := sizes(present), budget{limit: limit, counted: map[string]bool{}}
 	for _, layer := range m.Layers {
 		blob, err := openLayer(dir, layer, known)
+		if err == nil && blob.Open != nil {
+			err = checkUpload(dir, layer, &upload)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -143,6 +137,15 @@ func openLayer(dir string, layer descriptor, present map[string]int64) (registry
 		return blob, refuse(what, "has %d bytes, %s says %d", size, manifestFile, layer.Size)
 	}
 	return blob, nil
+}
+
+// checkUpload bounds what push reads of a file that has the size it should have.
+func checkUpload(dir string, layer descriptor, upload *budget) error {
+	what := "layer " + layer.Digest.String()
+	if err := upload.spend(what, layer.Digest.String(), layer.Size); err != nil {
+		return err
+	}
+	return checkWritten(what, dir, layer.Digest.Hex)
 }
 
 // checkHash keeps to the one algorithm whose digits are known to be a file name

@@ -10,14 +10,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 )
 
 const secret = `{"auths":{"registry.example.com":{"auth":"aHVudGVyMg=="}}}`
+
+// limit is how much the layers of a box may have.
+const limit = 8 << 20
 
 // box is a hand-over that is good until a test spoils it.
 type box struct {
@@ -29,6 +34,7 @@ type box struct {
 	layer    string
 	base     string
 	present  []handover.Layer
+	filled   int // layers
 }
 
 func digestOf(content []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(content)) }
@@ -96,6 +102,34 @@ func (b *box) layers(layers ...any) {
 	b.save()
 }
 
+// sparse names a new layer of that size, for which no block was written.
+func (b *box) sparse(size int64) {
+	b.t.Helper()
+	other := digestOf([]byte("sparse"))
+	b.write(file(other), nil)
+	b.must(os.Truncate(filepath.Join(b.dir, file(other)), size))
+	b.layers(b.describe(b.base, 4), b.describe(other, int(size)))
+}
+
+// fill makes a new layer of that size, of which every block is written. It has
+// another digest each time, not its own.
+func (b *box) fill(size int) map[string]any {
+	b.t.Helper()
+	b.filled++
+	other := digestOf([]byte{byte(b.filled)})
+	b.write(file(other), bytes.Repeat([]byte("x"), size))
+	return b.describe(other, size)
+}
+
+// diffs is a config of so many layers.
+func (b *box) diffs(n int) {
+	b.t.Helper()
+	diffs, err := json.Marshal(slices.Repeat([]string{b.base}, n))
+	b.must(err)
+	b.setConfig(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":` + string(diffs) + `}}`)
+	b.save()
+}
+
 func symlink(to string) func(string) error {
 	return func(path string) error { return os.Symlink(to, path) }
 }
@@ -136,7 +170,23 @@ func TestHostileHandoverIsRefused(t *testing.T) {
 				bomb[i] = b.describe(b.layer, len(newLayer))
 			}
 			b.layers(bomb...)
-		}, "manifest.json names 501 layers, more than 500"},
+		}, "manifest.json names more than 500 layers"},
+		{"manifest: more layers than there is memory for", func(b *box) {
+			b.write("manifest.json", []byte(`{"layers":[null`+strings.Repeat(",{}", 1<<20)+`]}`))
+		}, "manifest.json names more than 500 layers"},
+		{"manifest: layers that are no list", func(b *box) { b.write("manifest.json", []byte(`{"layers":{"a":1}}`)) }, "manifest.json does not parse"},
+		{"manifest: a member with a long name", func(b *box) {
+			b.manifest[strings.Repeat("x", 3<<20)] = 1
+			b.save()
+		}, `unknown field "xxx`},
+		{"layer: a type with a long name", func(b *box) {
+			layer := b.describe(b.layer, len(newLayer))
+			layer["mediaType"] = strings.Repeat("ä", 1<<20)
+			b.layers(b.describe(b.base, 4), layer)
+		}, `is of type "ää`},
+		{"layer: a digest that is none, and long", func(b *box) {
+			b.layers(b.describe(b.base, 4), b.describe(strings.Repeat("x", 3<<20), 1))
+		}, "manifest.json does not parse"},
 		{"layers: other than the config's", func(b *box) { b.layers(b.describe(b.layer, len(newLayer))) }, "manifest.json names 1 layers, its config 2"},
 		{"layer: neither there nor of the base", func(b *box) {
 			other := digestOf([]byte("other"))
@@ -162,6 +212,19 @@ func TestHostileHandoverIsRefused(t *testing.T) {
 			b.replace(file(b.layer), func(path string) error { return socket(b.t, path) })
 		}, "is a socket, want a file"},
 		{"layer: longer than it says", func(b *box) { b.write(file(b.layer), append([]byte("x"), newLayer...)) }, "has 5001 bytes, manifest.json says 5000"},
+		{
+			"layer: of many TiB, for which nothing was written", func(b *box) { b.sparse(1 << 42) },
+			"has 4398046511104 bytes: all that is handed over may have 8388608",
+		},
+		{"layer: smaller, for which nothing was written", func(b *box) { b.sparse(4 << 20) }, "has 4194304 bytes, of which only 0 were written"},
+		{"layers: together more than the volume holds", func(b *box) {
+			layers := []any{b.describe(b.base, 4)}
+			for range 3 {
+				layers = append(layers, b.fill(3<<20))
+			}
+			b.layers(layers...)
+			b.diffs(4)
+		}, "has 3145728 bytes: all that is handed over may have 8388608, and 6291456 are of other layers"},
 		{"layer: empty", func(b *box) {
 			b.write(file(digestOf(nil)), nil)
 			b.layers(b.describe(b.base, 4), b.describe(digestOf(nil), 0))
@@ -196,9 +259,12 @@ func TestHostileHandoverIsRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBox(t)
 			test.spoil(b)
-			_, err := handover.Open(b.dir, b.present)
+			_, err := handover.Open(b.dir, b.present, limit)
 			if !errors.Is(err, handover.ErrRefused) || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error = %v\nwant it to contain %q", err, test.want)
+			}
+			if len(err.Error()) > 1000 || !utf8.ValidString(err.Error()) {
+				t.Errorf("the error has %d bytes: %.200q", len(err.Error()), err)
 			}
 			if strings.Contains(err.Error(), "aHVudGVyMg") {
 				t.Errorf("the error tells the secret: %v", err)
@@ -224,7 +290,7 @@ func TestDeviceIsNotOpened(t *testing.T) {
 	if err := syscall.Mknod(filepath.Join(b.dir, "manifest.json"), syscall.S_IFCHR|0o600, 1<<8|5); err != nil {
 		t.Skipf("a device cannot be made by this user: %v", err)
 	}
-	if _, err := handover.Open(b.dir, b.present); !errors.Is(err, handover.ErrRefused) || !strings.Contains(err.Error(), "manifest.json is a device, want a file") {
+	if _, err := handover.Open(b.dir, b.present, limit); !errors.Is(err, handover.ErrRefused) || !strings.Contains(err.Error(), "manifest.json is a device, want a file") {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -246,7 +312,7 @@ func TestLayerIsCheckedWhileItIsRead(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBox(t)
-			image, err := handover.Open(b.dir, b.present)
+			image, err := handover.Open(b.dir, b.present, limit)
 			b.must(err)
 			test.spoil(b)
 			content, err := read(image.Layers[1].Open)
@@ -272,7 +338,7 @@ func read(open func() (io.ReadCloser, error)) ([]byte, error) {
 // TestGrownLayerIsReadAsItWasChecked: what was added is not passed on.
 func TestGrownLayerIsReadAsItWasChecked(t *testing.T) {
 	b := newBox(t)
-	image, err := handover.Open(b.dir, b.present)
+	image, err := handover.Open(b.dir, b.present, limit)
 	b.must(err)
 	b.write(file(b.layer), append(bytes.Clone(newLayer), secret...))
 	if content, err := read(image.Layers[1].Open); err != nil || !bytes.Equal(content, newLayer) {
@@ -284,8 +350,20 @@ func TestWhatTheManifestDoesNotNameIsNotLookedAt(t *testing.T) {
 	b := newBox(t)
 	b.must(os.Symlink(b.outside, filepath.Join(b.dir, "upload-1")))
 	b.must(syscall.Mkfifo(filepath.Join(b.dir, strings.Repeat("0", 64)), 0o600))
-	image, err := handover.Open(b.dir, b.present)
+	image, err := handover.Open(b.dir, b.present, limit)
 	if err != nil || len(image.Layers) != 2 {
+		t.Errorf("image = %+v, %v", image, err)
+	}
+}
+
+// TestLayersUpToTheLimitAreTaken: they are as large as they say, whether or not
+// one is named twice.
+func TestLayersUpToTheLimitAreTaken(t *testing.T) {
+	b := newBox(t)
+	half := b.fill(limit / 2)
+	b.layers(b.describe(b.base, 4), half, half, b.fill(limit/2))
+	b.diffs(4)
+	if image, err := handover.Open(b.dir, b.present, limit); err != nil || len(image.Layers) != 4 {
 		t.Errorf("image = %+v, %v", image, err)
 	}
 }

@@ -68,7 +68,7 @@ func TestWhatIsPushedCanBeOpened(t *testing.T) {
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 3 {
 		t.Errorf("files = %v, %v; want a manifest, a config and one layer", files, err)
 	}
-	got, err := handover.Open(dir, present)
+	got, err := handover.Open(dir, present, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
