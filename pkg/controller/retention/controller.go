@@ -66,6 +66,7 @@ func New(o Options) (*Controller, error) {
 			}
 		}),
 		kube.Listen(c.Informers.Settings[api.ConfigMapBuildConfig], c.settingEvent),
+		kube.Listen(c.Informers.Settings[api.ConfigMapOSImageURL], c.settingEvent),
 	)
 }
 
@@ -75,7 +76,8 @@ func (c *Controller) Run(ctx context.Context) {
 	c.deletions.wait()
 }
 
-// settingEvent wakes all pools: how many images are kept may have changed.
+// settingEvent wakes all pools: how many images are kept may have changed, and
+// while settings are wrong nothing is thought of.
 func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
 	if err != nil {

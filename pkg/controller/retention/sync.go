@@ -46,7 +46,11 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	for _, i := range sure.Named {
 		c.hold(name).named(i.Pullspec, live.now)
 	}
-	return sure.Again, c.apply(ctx, live, sure)
+	room, err := c.apply(ctx, live, sure)
+	if !room && (sure.Again == 0 || sure.Again > deletionPoll) {
+		sure.Again = deletionPoll
+	}
+	return sure.Again, err
 }
 
 // leave drops what was remembered of a pool that has no images to think of.
@@ -66,30 +70,31 @@ func (c *Controller) hold(pool string) holds {
 }
 
 // apply carries out what was decided from a live read. Of the images to delete
-// it takes the first; the end of that wakes the pool for the next.
-func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) error {
+// it takes the first; the end of that wakes the pool for the next. It returns
+// false when there was no room for the deletion.
+func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) (bool, error) {
 	if err := errors.Join(c.mark(ctx, s.Unmark, time.Time{}), c.mark(ctx, s.Mark, l.now)); err != nil {
-		return err
+		return true, err
 	}
 	for _, config := range s.Drop {
 		if err := c.drop(ctx, config); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if len(s.Delete) == 0 {
-		return nil
+		return true, nil
 	}
 	image := s.Delete[0]
 	if c.forbidden[image.Repository()] {
-		return c.gone(ctx, l.pool.Name, image)
+		return true, c.gone(ctx, l.pool.Name, image)
 	}
-	klog.FromContext(ctx).Info("Deleting image", "image", image.Pullspec, "config", image.RenderedConfig)
-	c.deletions.start(ctx, l.pool.Name, image, func(ctx context.Context) error {
+	room := c.deletions.start(ctx, l.pool.Name, image, func(ctx context.Context) error {
+		klog.FromContext(ctx).Info("Deleting image", "image", image.Pullspec, "config", image.RenderedConfig)
 		err := c.deleteImage(ctx, l, image)
 		c.Metrics.Ended(became(err))
 		return err
 	})
-	return nil
+	return room, nil
 }
 
 func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.Image) error {
