@@ -109,8 +109,14 @@ type Observation struct {
 type ForeignObjectError struct {
 	Object string // kind/name
 	Why    string
+	// Going: it will be gone soon, by itself.
+	Going bool
 }
 
 func (e *ForeignObjectError) Error() string {
-	return e.Object + " exists but is not this build's: " + e.Why
+	message := e.Object + " exists but is not this build's: " + e.Why
+	if !e.Going {
+		message += "; delete it if it stays"
+	}
+	return message
 }

@@ -168,7 +168,9 @@ func slim(obj any) (any, error) {
 		if o.Labels[api.LabelRole] == api.RoleInput {
 			o.Data, o.BinaryData = nil, nil
 		}
-		delete(o.Data, api.KeyLog)
+		if o.Labels[api.LabelRole] == api.RoleRecord {
+			delete(o.Data, api.KeyLog)
+		}
 	case *corev1.Pod:
 		o.Spec.Volumes = nil
 		for i := range o.Spec.Containers {

@@ -36,6 +36,14 @@ func TestSlim(t *testing.T) {
 			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
 			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
 		},
+		"the log of a record goes": {
+			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b", api.KeyLog: "c"}},
+			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
+		},
+		"the Dockerfile of a pool named log stays": {
+			&corev1.ConfigMap{Data: map[string]string{api.KeyLog: "RUN true"}},
+			&corev1.ConfigMap{Data: map[string]string{api.KeyLog: "RUN true"}},
+		},
 		"of pods, what failures name stays": {
 			&corev1.Pod{
 				Spec: corev1.PodSpec{

@@ -23,14 +23,17 @@
 //	                                 inputs, confirmed    ▼
 //	                                 (no run)             Failing
 //
-// Before Starting, inputs that no record tells of are looked for in the
+// Before Starting, inputs without a recorded success are looked for in the
 // registry (Asking); an image with their hash is recorded as it is (Reusing).
+// While the registry does not answer nothing starts (Unanswered), and the pool
+// stands in nobody's way: it has no place in the queue.
 // An image that its record marks for deletion is not used until the mark is
 // gone, which package retention sees to (Reclaiming).
 //
 // From every state: new inputs (another rendered config, Dockerfile, base
 // image, repository or rebuild token) make every existing build stale; it is
-// removed, and Starting waits until it is gone (Clearing).
+// removed, and Starting waits until it is gone (Clearing). A run that its kubelet
+// does not end in time is taken for lost with its node (Failing, interrupted).
 //
 // # Forbidden
 //

@@ -11,6 +11,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
 // worldKey is what tells two worlds apart. Runs and digests are numbered as they
@@ -142,10 +143,10 @@ func pullspec(digest string) string {
 }
 
 func deadline(b backend.Observation) time.Time {
-	if b.Phase != backend.PhasePending {
+	if !b.Phase.Active() {
 		return time.Time{}
 	}
-	return b.Created.Add(inputs().Settings.BuildTimeout)
+	return endsBy(Desired{Request: &buildspec.Request{Timeout: inputs().Settings.BuildTimeout}}, b)
 }
 
 func overdueAt(b backend.Observation) time.Time {

@@ -53,15 +53,11 @@ func startsVerdict(d Desired, object string, attempt int, changes []string, trou
 	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonBuildPending, message}
 }
 
-// unansweredVerdict leaves a pool its place in the queue.
-func unansweredVerdict(o Observed, now time.Time) verdict {
-	message := fmt.Sprintf("the registry does not say whether it has %s: %v", o.Registry.Image, o.Registry.Err)
-	if _, waits := PlaceOf(o.Conditions); waits {
-		v := waitVerdict(o, now)
-		v.message += warningSeparator + message
-		return v
-	}
-	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRegistry, message}
+// unansweredVerdict takes a pool out of the queue: one that cannot start would
+// hold up all behind it.
+func unansweredVerdict(o Observed) verdict {
+	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForRegistry, fmt.Sprintf(
+		"the registry does not say whether it has %s: %v", o.Registry.Image, o.Registry.Err)}
 }
 
 func retryingVerdict(d Desired, s state) verdict {
@@ -103,7 +99,8 @@ func failureMessage(r Record) string {
 	if n == 0 {
 		return r.Message
 	}
-	return r.Message + "\nlast lines of the log:\n" + strings.Join(r.Log[max(0, n-logLinesInMessage):], "\n")
+	// Indented, so that no step can seem to say what to do.
+	return r.Message + "\nlast lines of the log:\n  " + strings.Join(r.Log[max(0, n-logLinesInMessage):], "\n  ")
 }
 
 const tryAgain = "ask for another try by a new value of the pool's annotation " + api.AnnotationRebuild

@@ -183,8 +183,13 @@ func TestPlanAndStatus(t *testing.T) {
 			Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending), func(b *backend.Observation) { b.Created = now.Add(-time.Hour) })}},
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
-		"run preparing": {a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePreparing))}}, "", "Building/BuildPreparing", 0},
-		"run running":   {a, Observed{Builds: []backend.Observation{build(a)}}, "", "Building/BuildRunning", 0},
+		"run preparing": {a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePreparing))}}, "", "Building/BuildPreparing", 64 * time.Minute},
+		"run running":   {a, Observed{Builds: []backend.Observation{build(a)}}, "", "Building/BuildRunning", 64 * time.Minute},
+		"S23: run running on a lost node": {
+			a,
+			Observed{Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Started = now.Add(-time.Hour - overrun) })}},
+			"record Retrying", "BuildPending/BuildPending", 0,
+		},
 		"run succeeded, registry not asked yet": {
 			a, Observed{Builds: []backend.Observation{build(a, succeededWith(digest1))}}, "", "BuildPending/BuildPending", 0,
 		},
@@ -285,12 +290,12 @@ func TestPlanAndStatus(t *testing.T) {
 		"S02: A ends while B builds": {
 			b,
 			Observed{Builds: []backend.Observation{build(b), build(a, succeededWith(digest1), func(b *backend.Observation) { b.UID, b.Deleting = "run-0", true })}, Registry: found},
-			"", "Building/BuildRunning", 0,
+			"", "Building/BuildRunning", 64 * time.Minute,
 		},
 		"S02: A fails while B builds": {
 			b,
 			Observed{Builds: []backend.Observation{build(b), build(a, failedWith(api.ReasonBuildFailed, "late"), func(b *backend.Observation) { b.UID, b.Deleting = "run-0", true })}},
-			"", "Building/BuildRunning", 0,
+			"", "Building/BuildRunning", 64 * time.Minute,
 		},
 		"S03: the next try of A is due, B is wanted": {
 			b, Observed{Slots: free, Records: []Record{recorded(a, Retrying, retryNow)}, Registry: nothingB}, "start", "BuildPending/BuildPending", 0,
@@ -352,7 +357,14 @@ func TestPlanAndStatus(t *testing.T) {
 			Observed{Slots: free, Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, retryNow)}},
 			"delete-run", "BuildPending/WaitingForCleanup", 0,
 		},
-		"failed run gone, next due": {a, Observed{Slots: free, Records: []Record{recorded(a, Retrying, retryNow)}}, "start", "BuildPending/BuildPending", 0},
+		"failed run gone, next due": {
+			a, Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage}, Records: []Record{recorded(a, Retrying, retryNow)}}, "start", "BuildPending/BuildPending", 0,
+		},
+		"S13: pushed all the same, and the run went unrecorded": {
+			a,
+			Observed{Slots: free, Registry: &Confirmation{Image: a.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID}, Records: []Record{recorded(a, Retrying, retryNow)}},
+			"record Succeeded", "BuildPending/BuildPending", 0,
+		},
 		"S20: last try failed": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}, Records: []Record{recorded(a, Retrying, func(r *Record) { r.Attempts, r.LastRun = 2, "run-0" })}},

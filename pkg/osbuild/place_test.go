@@ -3,6 +3,7 @@ package osbuild
 import (
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -63,24 +64,29 @@ func TestPlaceOfARetry(t *testing.T) {
 }
 
 // TestPlaceIsKeptUntilTheStart: a pool whose turn it is does not lose its place
-// when the registry has to be asked once more, or does not answer.
+// when the registry has to be asked once more. When there is no answer it does:
+// it would hold up all behind it.
 func TestPlaceIsKeptUntilTheStart(t *testing.T) {
 	d := Desire(inputs())
 	gone := &Confirmation{Image: d.Request.FinalImage}
-	down := &Confirmation{Image: d.Request.FinalImage, Err: errors.New("503"), Temporary: true}
+	silent := &Confirmation{Image: d.Request.FinalImage, Err: errors.New("503"), Temporary: true}
 	o := Observed{Slots: Slots{Limit: 1, Busy: 1}, Registry: gone}
 	o.Conditions = Status(d, o, now)
 	o.Slots.Busy = 0
 	later := now.Add(time.Hour)
-	for _, answer := range []*Confirmation{nil, down} {
-		o.Registry = answer
-		conditions := Status(d, o, later)
-		if p, ok := PlaceOf(conditions); !ok || !p.Since.Equal(now) {
-			t.Errorf("with the answer %+v it waits since %v, %t", answer, p.Since, ok)
-		}
-		if c := find(conditions, mcfgv1.MachineConfigPoolBuildPending); strings.Contains(c.Message, "503") != (answer == down) {
-			t.Errorf("with the answer %+v it says %q", answer, c.Message)
-		}
+	o.Registry = nil
+	if p, ok := PlaceOf(Status(d, o, later)); !ok || !p.Since.Equal(now) {
+		t.Errorf("before the answer it waits since %v, %t", p.Since, ok)
+	}
+	o.Registry = silent
+	conditions := Status(d, o, later)
+	if c := find(conditions, mcfgv1.MachineConfigPoolBuildPending); c.Reason != api.ReasonWaitingForRegistry || !strings.Contains(c.Message, "503") {
+		t.Errorf("without an answer it is %s: %s", c.Reason, c.Message)
+	}
+	again := o
+	again.Conditions, again.Registry = conditions, nil
+	if got := Status(d, again, later); !reflect.DeepEqual(got, conditions) {
+		t.Errorf("while the registry is asked again it says %v", got)
 	}
 	o.Registry = gone
 	if got := verdictOf(t, Status(d, o, later)); got != "BuildPending/BuildPending" {

@@ -83,7 +83,7 @@ func Plan(d Desired, o Observed, now time.Time) NextSteps {
 	n.Actions = append(n.Actions, s.actions(d, o, now)...)
 	switch s.kind {
 	case running:
-		n.RequeueAfter = untilPendingTimesOut(d, *s.current, now)
+		n.RequeueAfter = untilTimeOut(d, *s.current, now)
 	case unanswered:
 		n.RequeueAfter = registryRetry
 	case retrying:
@@ -186,11 +186,12 @@ func nextRequest(d Desired, o Observed, r *Record) buildspec.Request {
 	return request
 }
 
-func untilPendingTimesOut(d Desired, run backend.Observation, now time.Time) time.Duration {
-	if run.Phase != backend.PhasePending || d.Request.Timeout <= 0 {
+func untilTimeOut(d Desired, run backend.Observation, now time.Time) time.Duration {
+	at := endsBy(d, run)
+	if at.IsZero() {
 		return 0
 	}
-	return max(run.Created.Add(d.Request.Timeout).Sub(now), time.Second)
+	return max(at.Sub(now), time.Second)
 }
 
 func newRecord(d Desired, run backend.Observation, before *Record) Record {

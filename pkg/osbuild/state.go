@@ -142,9 +142,38 @@ func (s *state) fromRun(d Desired, o Observed, now time.Time) {
 		s.fail(run.Reason, run.Message)
 	default:
 		s.kind = running
-		if limit := d.Request.Timeout; run.Phase == backend.PhasePending && limit > 0 && now.Sub(run.Created) >= limit {
-			s.fail(api.ReasonBuildTimedOut, fmt.Sprintf("%s had not started after %s=%s: %s", run.Object, api.KeyBuildTimeout, limit, run.Message))
-		}
+		s.timeOut(d, now)
+	}
+}
+
+// overrun is how long after its time a run that started is taken to be lost: its
+// kubelet ends it at that time, unless the node is gone.
+const overrun = 5 * time.Minute
+
+// endsBy is when an active run is ended by us; zero for never.
+func endsBy(d Desired, run backend.Observation) time.Time {
+	switch {
+	case d.Request.Timeout <= 0:
+		return time.Time{}
+	case run.Phase == backend.PhasePending:
+		return run.Created.Add(d.Request.Timeout)
+	case run.Started.IsZero():
+		return run.Created.Add(d.Request.Timeout + overrun)
+	default:
+		return run.Started.Add(d.Request.Timeout + overrun)
+	}
+}
+
+// timeOut ends an active run that is past its deadline.
+func (s *state) timeOut(d Desired, now time.Time) {
+	run, limit := s.current, d.Request.Timeout
+	switch at := endsBy(d, *run); {
+	case at.IsZero() || now.Before(at):
+	case run.Phase == backend.PhasePending:
+		s.fail(api.ReasonBuildTimedOut, fmt.Sprintf("%s had not started after %s=%s: %s", run.Object, api.KeyBuildTimeout, limit, run.Message))
+	default:
+		s.fail(api.ReasonBuildInterrupted, fmt.Sprintf("%s still runs %s after %s=%s; its node is lost", run.Object, overrun, api.KeyBuildTimeout, limit))
+		s.failure.interrupted = true
 	}
 }
 
@@ -183,7 +212,7 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 	case s.record != nil && s.stillFailed(now):
 	case o.reclaims(d):
 		s.kind = reclaiming
-	case s.record == nil && s.fromRegistry(d, o):
+	case (s.record == nil || s.record.Outcome == Retrying) && s.fromRegistry(d, o):
 	case !o.Slots.Free():
 		s.kind = queued
 	default:
@@ -191,7 +220,8 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 	}
 }
 
-// fromRegistry looks for an image of these inputs that no record tells of. A
+// fromRegistry looks for an image of these inputs that no record tells of, or
+// one that a run made which went before it was recorded. A
 // registry that refuses to say is no reason not to build: some do so for a
 // repository that the first push makes.
 func (s *state) fromRegistry(d Desired, o Observed) bool {

@@ -3,6 +3,7 @@ package osbuild
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -68,12 +69,14 @@ func judge(d Desired, o Observed, s state, now time.Time) (verdict, bool) {
 		return verdict{pending, d.Waiting.Reason, d.Waiting.Message}, true
 	case clearing:
 		return clearingVerdict(o, s)
-	case asking, reusing, queued, starting:
+	case asking:
+		return askingVerdict(d, o, s, now)
+	case reusing, queued, starting:
 		return nextVerdict(d, o, s, now), true
 	case running:
 		return runningVerdict(d, *s.current), true
 	case unanswered:
-		return unansweredVerdict(o, now), true
+		return unansweredVerdict(o), true
 	case retrying:
 		return retryingVerdict(d, s), true
 	case failed:
@@ -97,10 +100,23 @@ func nextVerdict(d Desired, o Observed, s state, now time.Time) verdict {
 	return startsVerdict(d, r.Object, r.Attempt, r.Changes, "")
 }
 
+// askingVerdict leaves what was told when the registry, or a try to start, gave
+// no good answer the last time: that may be so again.
+func askingVerdict(d Desired, o Observed, s state, now time.Time) (verdict, bool) {
+	for _, c := range o.Conditions {
+		again := c.Reason == api.ReasonCannotStart || c.Reason == api.ReasonWaitingForRegistry && strings.Contains(c.Message, d.Request.FinalImage)
+		if c.Status == corev1.ConditionTrue && again && slices.Contains(api.OwnedConditions[:4], c.Type) {
+			return verdict{}, false
+		}
+	}
+	return nextVerdict(d, o, s, now), true
+}
+
 // betweenVerdict is that of the moments in which a result is looked at: what
 // stands there remains, unless it is the success of other inputs.
 func betweenVerdict(d Desired, o Observed, s state) (verdict, bool) {
-	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildSuccess); find(o.Conditions, mcfgv1.MachineConfigPoolBuilding) != nil && (c == nil || c.Status != corev1.ConditionTrue) {
+	_, waits := PlaceOf(o.Conditions) // it waits for no slot any more
+	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildSuccess); find(o.Conditions, mcfgv1.MachineConfigPoolBuilding) != nil && (c == nil || c.Status != corev1.ConditionTrue) && !waits {
 		return verdict{}, false
 	}
 	message := "asking the registry for the image of " + d.Request.RenderedConfig

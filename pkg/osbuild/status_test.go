@@ -138,7 +138,7 @@ func TestFailureMessage(t *testing.T) {
 	if !strings.Contains(got, api.AnnotationRebuild) {
 		t.Errorf("message %q does not say what to do", got)
 	}
-	if !strings.HasPrefix(got, "step failed\n") || !strings.Contains(got, "\nlast\n") || strings.Count(got, "old") != logLinesInMessage-1 || !strings.HasSuffix(got, "oc logs pod/x") {
+	if !strings.HasPrefix(got, "step failed\n") || !strings.Contains(got, "\n  last\n") || strings.Count(got, "old") != logLinesInMessage-1 || !strings.HasSuffix(got, "oc logs pod/x") {
 		t.Errorf("message %q", got)
 	}
 }

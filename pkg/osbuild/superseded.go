@@ -30,7 +30,9 @@ func supersede(r Record, o Observed) Record {
 			continue
 		}
 		if old.Image != "" && old.InputsHash != r.InputsHash {
-			r.Superseded = append(r.Superseded, SupersededImage{Image: old.Image, InputsHash: old.InputsHash, Finished: old.Finished})
+			r.Superseded = append(r.Superseded, SupersededImage{
+				Image: old.Image, InputsHash: old.InputsHash, Finished: old.Finished, UnneededSince: old.UnneededSince,
+			})
 		}
 		r.Superseded = append(r.Superseded, old.Superseded...)
 	}

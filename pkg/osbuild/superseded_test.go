@@ -44,13 +44,13 @@ func TestRebuildsOfAConfigRememberItsImages(t *testing.T) {
 	second := Desire(inputs(func(in *Inputs) { in.RebuildToken = "2" }))
 	third := Desire(inputs(func(in *Inputs) { in.RebuildToken = "3" }))
 
-	r := recorded(first, Succeeded, func(r *Record) { r.Finished = now.Add(-time.Hour) })
+	r := recorded(first, Succeeded, func(r *Record) { r.Finished, r.UnneededSince = now.Add(-time.Hour), now.Add(-time.Second) })
 	r = after(t, second, r, build(second, succeededWith("sha256:2222")), "sha256:2222")
 	if got := superseded(r); got != "1111" || r.Image != imageOf("sha256:2222") {
 		t.Fatalf("after a rebuild: %s supersedes %q", r.Image, got)
 	}
-	if s := r.Superseded[0]; s.InputsHash != first.Request.ID || !s.Finished.Equal(now.Add(-time.Hour)) {
-		t.Errorf("superseded image has hash %s, of %v", s.InputsHash, s.Finished)
+	if s := r.Superseded[0]; s.InputsHash != first.Request.ID || !s.Finished.Equal(now.Add(-time.Hour)) || !s.UnneededSince.Equal(now.Add(-time.Second)) {
+		t.Errorf("superseded image has hash %s, of %v, marked %v", s.InputsHash, s.Finished, s.UnneededSince)
 	}
 	r.Superseded[0].UnneededSince = now.Add(-time.Minute)
 

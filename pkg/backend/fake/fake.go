@@ -161,7 +161,7 @@ func (b *Backend) Start(_ context.Context, r buildspec.Request) (types.UID, erro
 			o.Created = epoch.Add(time.Duration(b.runs) * time.Second)
 		}
 		if why != "" {
-			refusal = &backend.ForeignObjectError{Object: o.Object, Why: why}
+			refusal = &backend.ForeignObjectError{Object: o.Object, Why: why, Going: o.Deleting}
 		}
 		uid = o.UID
 		return &o

@@ -195,14 +195,14 @@ func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *core
 func mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
 	switch {
 	case have.DeletionTimestamp != nil:
-		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted"}
+		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted", Going: true}
 	case have.Annotations[api.AnnotationInputsHash] != r.ID:
 		return &backend.ForeignObjectError{Object: object, Why: "it was made of other inputs"}
 	case have.Annotations[api.AnnotationPoolUID] != string(r.Pool.UID):
 		return &backend.ForeignObjectError{Object: object, Why: "it was made for another pool"}
 	case !ownedAlike(have, want):
 		// The garbage collector is about to take it.
-		return &backend.ForeignObjectError{Object: object, Why: "what owns it is gone"}
+		return &backend.ForeignObjectError{Object: object, Why: "what owns it is gone", Going: true}
 	}
 	return nil
 }

@@ -65,11 +65,16 @@ func (c *configCache) get(ctx context.Context, name string, records []osbuild.Re
 	if mc == nil || err != nil {
 		return nil, err
 	}
+	return c.learn(mc)
+}
+
+// learn remembers what the decisions need of a config.
+func (c *configCache) learn(mc *mcfgv1.MachineConfig) (*osbuild.RenderedConfig, error) {
 	config, err := osbuild.Summarize(mc)
 	if err != nil {
 		return nil, err
 	}
-	c.remember(name, knownConfig{version: mc.ResourceVersion, config: config})
+	c.remember(mc.Name, knownConfig{version: mc.ResourceVersion, config: config})
 	return config, nil
 }
 

@@ -1,7 +1,10 @@
 package osbuild
 
 import (
+	"slices"
 	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
@@ -34,5 +37,23 @@ func TestTakeOverReadsNoConfigThatARecordTellsOf(t *testing.T) {
 				t.Errorf("the inputs are %+v", v.desired.Fingerprint)
 			}
 		})
+	}
+}
+
+// TestSummaryThatIsNotTrue: a record whose summary of the config differs from
+// the config, as after a change of the API's types, costs one more round.
+func TestSummaryThatIsNotTrue(t *testing.T) {
+	d := newFixture().desired(t)
+	d.Config.SpecHash = "v1-other"
+	d.Request.ID = "v1-other"
+	f := newFixture()
+	f.maps = append(f.maps, recorded(t, d, osbuild.Succeeded))
+	r := f.start(t)
+	if _, err := r.settle("worker"); !apierrors.IsConflict(err) {
+		t.Fatalf("error %v, want a conflict", err)
+	}
+	r.written()
+	if _, err := r.settle("worker"); err != nil || !slices.Contains(r.written(), startIt) {
+		t.Errorf("the next round does not start the build: %v", err)
 	}
 }

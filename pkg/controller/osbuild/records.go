@@ -21,7 +21,10 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
-var errConfigChanged = errors.New("its spec is not the one that was looked at")
+var (
+	errConfigChanged = errors.New("its spec is not the one that was looked at")
+	errNotCached     = errors.New("it exists and is not seen yet")
+)
 
 // logPatience is how long the log of a run may take to be read.
 const logPatience = 5 * time.Second
@@ -107,25 +110,49 @@ func (c *Controller) writeRecord(ctx context.Context, pool *mcfgv1.MachineConfig
 		want.Data[api.KeyLog] = strings.Join(a.Log, "\n") + "\n"
 	}
 	c.recorded.Store(want.Name, names.Content(data))
-	client := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace)
 	have, err := c.Informers.BuildMapLister.ConfigMaps(c.Namespace).Get(want.Name)
 	if err == nil {
-		want.ResourceVersion = have.ResourceVersion
-		err = c.keepLog(ctx, a, want)
-		if err == nil {
-			_, err = client.Update(ctx, want, metav1.UpdateOptions{})
-		}
+		err = c.replaceRecord(ctx, have, want, a)
 	} else {
-		_, err = client.Create(ctx, want, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			err = apierrors.NewConflict(corev1.Resource("configmaps"), want.Name, err)
-		}
+		err = c.createRecord(ctx, want, a)
 	}
 	if err != nil {
 		c.recorded.Delete(want.Name)
 		return fmt.Errorf("writing build record %q: %w", want.Name, err)
 	}
 	return nil
+}
+
+// createRecord creates a record. One that is there and not cached is one that
+// the cache is behind with, or lost its labels, or is none of ours.
+func (c *Controller) createRecord(ctx context.Context, want *corev1.ConfigMap, a osbuild.WriteRecord) error {
+	client := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace)
+	_, err := client.Create(ctx, want, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if _, watched := have.Labels[api.LabelBuildPod]; watched {
+		return apierrors.NewConflict(corev1.Resource("configmaps"), want.Name, errNotCached)
+	}
+	return c.replaceRecord(ctx, have, want, a)
+}
+
+// replaceRecord puts a record in the place of the pool's one.
+func (c *Controller) replaceRecord(ctx context.Context, have, want *corev1.ConfigMap, a osbuild.WriteRecord) error {
+	pool := want.Annotations[api.AnnotationPool]
+	if have.Annotations[api.AnnotationPool] != pool || have.Annotations[api.AnnotationRenderedConfig] != a.Record.RenderedConfig {
+		return &backend.ForeignObjectError{Object: "configmap/" + want.Name, Why: fmt.Sprintf("it is no build record of pool %q", pool)}
+	}
+	want.ResourceVersion = have.ResourceVersion
+	if err := c.keepLog(ctx, a, want); err != nil {
+		return err
+	}
+	_, err := c.Clients.Core.CoreV1().ConfigMaps(c.Namespace).Update(ctx, want, metav1.UpdateOptions{})
+	return err
 }
 
 // keepLog keeps the log of a record that is rewritten without a run. The cache
@@ -169,6 +196,10 @@ func (c *Controller) payload(ctx context.Context, rendered, specHash string) (bu
 		return buildspec.Payload{}, err
 	}
 	if hash != specHash {
+		// What a record tells of it is not believed again.
+		if _, err := c.configs.learn(mc); err != nil {
+			return buildspec.Payload{}, err
+		}
 		return buildspec.Payload{}, apierrors.NewConflict(mcfgv1.Resource("machineconfigs"), rendered, errConfigChanged)
 	}
 	data, err := document(mc)

@@ -8,6 +8,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -27,7 +28,7 @@ func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 	}
 	if answer, asked := c.checker.Asked(v.pool.Name, image); asked {
 		if answer != nil {
-			v.observed.Registry = confirmation(image, *answer)
+			v.observed.Registry = confirmation(image, *answer, redact.New(v.secrets...))
 		}
 		return nil
 	}
@@ -45,7 +46,9 @@ func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 	return nil
 }
 
-func confirmation(image string, answer registry.Answer) *osbuild.Confirmation {
+// confirmation is what an answer says of an image. A registry's error may quote
+// what it was sent, or where it redirected to.
+func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *osbuild.Confirmation {
 	c := &osbuild.Confirmation{Image: image}
 	var failure *registry.Error
 	switch {
@@ -53,7 +56,7 @@ func confirmation(image string, answer registry.Answer) *osbuild.Confirmation {
 		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
 	case errors.Is(answer.Err, registry.ErrNotFound):
 	default:
-		c.Err = answer.Err
+		c.Err = errors.New(hide.Text(answer.Err.Error()))
 		c.Temporary = errors.As(answer.Err, &failure) && failure.Temporary()
 	}
 	return c

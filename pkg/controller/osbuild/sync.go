@@ -19,11 +19,12 @@ import (
 )
 
 // How soon to look again at what no watch tells of: a Secret that a user has
-// to mend, a name that an object of somebody else's holds, and a run that was
-// started and may have gone before a watch could show it.
+// to mend, an object in the way that goes, what only a user can get out of the
+// way, and a run that was started and may have gone before a watch could show it.
 const (
 	accessPoll  = 5 * time.Second
-	foreignPoll = 2 * time.Second
+	goingPoll   = 2 * time.Second
+	refusedPoll = time.Minute
 	unseenPoll  = 30 * time.Second
 )
 
@@ -52,14 +53,12 @@ func (c *Controller) carryOut(ctx context.Context, v *view, next osbuild.NextSte
 		return c.goOn(ctx, v, done)
 	}
 	if err != nil {
-		if _, starts := next.Actions[len(done)].(osbuild.StartBuild); !starts {
-			return 0, err
-		}
-		if next.RequeueAfter, err = c.refused(v, err); err != nil {
+		var told bool
+		if next.RequeueAfter, told, err = c.refused(v, next.Actions[len(done)], err); !told {
 			return 0, err
 		}
 	}
-	return next.RequeueAfter, c.writeStatus(ctx, v, done)
+	return next.RequeueAfter, errors.Join(err, c.writeStatus(ctx, v, done))
 }
 
 // look observes a pool and plans. A plan that starts a build costs, so it is
@@ -185,12 +184,12 @@ func (c *Controller) start(ctx context.Context, a osbuild.StartBuild, specHash s
 		return err
 	}
 	a.Request.MachineConfig = payload
-	// What the registry said before this build tells nothing about its result.
-	c.checker.Forget(a.Request.Pool.Name)
 	run, err := c.Backend.Start(ctx, a.Request)
 	if err != nil {
 		return err
 	}
+	// What the registry said before this build tells nothing about its result.
+	c.checker.Forget(a.Request.Pool.Name)
 	c.started(ctx, a.Request.Pool.Name, run)
 	return nil
 }
@@ -204,21 +203,29 @@ func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) 
 	})
 }
 
-// refused sorts the errors of a start: what only the user can change becomes
-// the pool's status, the rest is tried again.
-func (c *Controller) refused(v *view, err error) (time.Duration, error) {
+// refused sorts the errors of an action. Of those that only a user can end, and
+// of those of a start, the status will tell; the error that it returns is still
+// to be retried.
+func (c *Controller) refused(v *view, action osbuild.Action, err error) (after time.Duration, told bool, again error) {
 	var foreign *backend.ForeignObjectError
+	_, starts := action.(osbuild.StartBuild)
 	switch {
 	case errors.As(err, &foreign):
 		c.giveBack(v.pool.Name)
 		v.desired.Waiting = &osbuild.Obstacle{Reason: api.ReasonWaitingForCleanup, Message: err.Error()}
-		return foreignPoll, nil
+		if foreign.Going {
+			return goingPoll, true, nil
+		}
+		return refusedPoll, true, nil
+	case !starts || apierrors.IsConflict(err):
+		return 0, false, err
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err):
 		c.giveBack(v.pool.Name)
 		v.desired.Blocked = &osbuild.Obstacle{Reason: api.ReasonCannotStart, Message: err.Error()}
-		return time.Minute, nil
+		return refusedPoll, true, nil
 	}
-	return 0, err
+	v.desired.Waiting = &osbuild.Obstacle{Reason: api.ReasonBuildPending, Message: "the build could not be started, which is tried again: " + err.Error()}
+	return 0, true, err
 }
 
 // writeStatus writes the conditions when they differ, then tells of it.

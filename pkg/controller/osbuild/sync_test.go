@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,9 @@ func result(f *fixture) {
 	f.pools[0].Annotations[api.AnnotationNewestImage], f.pools[0].Annotations[api.AnnotationImageConfig] = image, config
 }
 
+// notThere: the registry has no image.
+func notThere(f *fixture) { f.registry = newFixture().registry }
+
 func TestSync(t *testing.T) {
 	d := newFixture().desired(t)
 	success := recorded(t, d, osbuild.Succeeded)
@@ -147,17 +151,33 @@ func TestSync(t *testing.T) {
 			[]func(*fixture){func(f *fixture) { f.maps[0].Data[api.KeyFinalImagePushSecretName] = "push" }, induce("get secrets push", errServer)},
 			wanted{err: isServerError, again: true},
 		},
-		"the config cannot be read":   {[]func(*fixture){induce("get machineconfigs "+config, errServer)}, wanted{err: isServerError, again: true}},
-		"S15: conflict at the start":  {[]func(*fixture){induce(startIt, errConflict)}, wanted{writes: []string{tellIt, startIt}, verdict: buildPending, err: apierrors.IsConflict, again: true}},
-		"the API server is out":       {[]func(*fixture){induce(startIt, errServer)}, wanted{writes: []string{tellIt, startIt}, verdict: buildPending, err: isServerError, again: true}},
-		"the API server refuses":      {[]func(*fixture){induce(startIt, errDenied)}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildFailed/CannotStartBuild ImageBuildDegraded/CannotStartBuild", events: "BuildFailed", requeue: time.Minute, again: true}},
-		"S04: the name is taken":      {[]func(*fixture){induce(startIt, &backend.ForeignObjectError{Object: "pod/x", Why: "it is being deleted"})}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildPending/WaitingForCleanup", requeue: foreignPoll, again: true}},
-		"conflict at the status":      {[]func(*fixture){induce(tellIt, errConflict), withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{startIt, tellIt}, events: "BuildStarted", err: apierrors.IsConflict, again: true}},
-		"deleted before the status":   {[]func(*fixture){induce(tellIt, apierrors.NewNotFound(mcfgv1.Resource("machineconfigpools"), "worker")), withRecord(recorded(t, d, osbuild.Retrying))}, wanted{writes: []string{startIt, tellIt}, again: true}},
-		"opted out meanwhile":         {[]func(*fixture){func(f *fixture) { f.live = newPool("worker"); f.live.Labels = nil }, withRecord(recorded(t, d, osbuild.Retrying)), func(f *fixture) { f.registry = newFixture().registry }}, wanted{writes: []string{"delete configmaps digest-" + config}, again: true}},
-		"running":                     {[]func(*fixture){with(run(d, backend.PhaseRunning))}, wanted{writes: []string{tellIt}, verdict: "Building/BuildRunning", events: "BuildBuilding"}},
+		"the config cannot be read":  {[]func(*fixture){induce("get machineconfigs "+config, errServer)}, wanted{err: isServerError, again: true}},
+		"S15: conflict at the start": {[]func(*fixture){induce(startIt, errConflict)}, wanted{writes: []string{tellIt, startIt}, verdict: buildPending, err: apierrors.IsConflict, again: true}},
+		"the API server is out":      {[]func(*fixture){induce(startIt, errServer)}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: buildPending, err: isServerError, again: true}},
+		"the API server refuses":     {[]func(*fixture){induce(startIt, errDenied)}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildFailed/CannotStartBuild ImageBuildDegraded/CannotStartBuild", events: "BuildFailed", requeue: time.Minute, again: true}},
+		"S04: the name is taken":     {[]func(*fixture){induce(startIt, &backend.ForeignObjectError{Object: "pod/x", Why: "it is being deleted", Going: true})}, wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildPending/WaitingForCleanup", requeue: goingPoll, again: true}},
+		"somebody's object has the name": {
+			[]func(*fixture){induce(startIt, &backend.ForeignObjectError{Object: "configmap/x", Why: "it was made for another pool"})},
+			wanted{writes: []string{tellIt, startIt, tellIt}, verdict: "BuildPending/WaitingForCleanup", requeue: refusedPoll, again: true},
+		},
+		"conflict at the status":      {[]func(*fixture){induce(tellIt, errConflict), withRecord(recorded(t, d, osbuild.Retrying)), notThere}, wanted{writes: []string{tellIt}, err: apierrors.IsConflict, again: true}},
+		"deleted before the status":   {[]func(*fixture){induce(tellIt, apierrors.NewNotFound(mcfgv1.Resource("machineconfigpools"), "worker")), withRecord(recorded(t, d, osbuild.Retrying)), notThere}, wanted{writes: []string{tellIt, startIt, tellIt}, again: true}},
+		"opted out meanwhile":         {[]func(*fixture){func(f *fixture) { f.live = newPool("worker"); f.live.Labels = nil }, withRecord(recorded(t, d, osbuild.Retrying)), notThere}, wanted{writes: []string{tellIt, "delete configmaps digest-" + config}, verdict: buildPending, again: true}},
+		"running":                     {[]func(*fixture){with(run(d, backend.PhaseRunning))}, wanted{writes: []string{tellIt}, verdict: "Building/BuildRunning", events: "BuildBuilding", requeue: 65 * time.Minute}},
 		"succeeded":                   {[]func(*fixture){with(run(d, backend.PhaseSucceeded))}, wanted{writes: []string{recordIt, annotate, removeIt, tellIt}, verdict: "BuildSuccess/BuildSucceeded", events: "BuildCompleted"}},
 		"S15: conflict at the record": {[]func(*fixture){with(run(d, backend.PhaseSucceeded)), induce(recordIt, errConflict)}, wanted{writes: []string{recordIt}, verdict: isRunning, err: apierrors.IsConflict, again: true}},
+		"somebody's ConfigMap has the record's name": {
+			[]func(*fixture){with(run(d, backend.PhaseSucceeded)), func(f *fixture) { f.maps = append(f.maps, setting("digest-"+config, "theirs", "x")) }},
+			wanted{writes: []string{recordIt, tellIt}, verdict: "BuildPending/WaitingForCleanup", requeue: refusedPoll, again: true},
+		},
+		"a record that lost its labels": {
+			[]func(*fixture){with(run(d, backend.PhaseSucceeded)), func(f *fixture) {
+				lost := recorded(t, d, osbuild.Retrying)
+				lost.Labels = nil
+				f.maps = append(f.maps, lost)
+			}},
+			wanted{writes: []string{recordIt, "update configmaps digest-" + config, annotate, removeIt, tellIt}, verdict: "BuildSuccess/BuildSucceeded", events: "BuildCompleted"},
+		},
 		"S30: the registry is out": {
 			[]func(*fixture){with(run(d, backend.PhaseSucceeded)), func(f *fixture) {
 				f.registry = func(string) (registry.Info, error) {
@@ -242,6 +262,46 @@ func TestSync(t *testing.T) {
 			}
 			if again, told := r.written(), r.told(); len(again) > 0 || told != "" {
 				t.Errorf("a second sync writes %v and tells %q", again, told)
+			}
+		})
+	}
+}
+
+// TestStartThatGoesOnFailing: the status tells of it once, and neither it nor
+// the registry is troubled by further tries.
+func TestStartThatGoesOnFailing(t *testing.T) {
+	for name, row := range map[string]struct {
+		refusal error
+		verdict string
+		says    string
+	}{
+		"a webhook that breaks": {apierrors.NewInternalError(errors.New("webhook down")), "BuildPending/BuildPending", "webhook down"},
+		"a quota":               {errDenied, "BuildFailed/CannotStartBuild ImageBuildDegraded/CannotStartBuild", "quota is spent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.fail[startIt] = row.refusal
+			r := f.start(t)
+			_, _ = r.settle("worker") // the error of the row, or none
+			r.written()
+			r.told()
+			r.mu.Lock()
+			r.asked = nil
+			r.mu.Unlock()
+			for range 3 {
+				_, _ = r.sync(t.Context(), "worker")
+			}
+			if diff := cmp.Diff([]string{startIt, startIt, startIt}, r.written()); diff != "" {
+				t.Errorf("writes:\n%s", diff)
+			}
+			if got := r.told(); got != "" || r.asked != nil {
+				t.Errorf("it tells %q, and asks %v", got, r.asked)
+			}
+			p, err := r.Informers.PoolLister.Get("worker")
+			if err != nil || r.verdict("worker") != row.verdict || !slices.ContainsFunc(p.Status.Conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
+				return strings.Contains(c.Message, row.says)
+			}) {
+				t.Errorf("status %s of %v, %v", r.verdict("worker"), p.Status.Conditions, err)
 			}
 		})
 	}
