@@ -24,7 +24,7 @@ var hostileConfigs = map[string]struct {
 	"newline":  {`"files":[{"path":"/etc/a\nb"}]`, []string{"storage.files[0].path", "control character"}},
 	"nul":      {`"links":[{"path":"/etc/a","target":"a\u0000b"}]`, []string{"storage.links[0].target", "NUL"}},
 	"whiteout": {`"files":[{"path":"/etc/.wh.passwd"}]`, []string{"storage.files[0].path", "would remove files"}},
-	"beneath":  {`"links":[{"path":"/etc/out","target":"/proc/1/root"}],"files":[{"path":"/etc/out/x"}]`, []string{"storage.files.0.path"}},
+	"beneath":  {`"links":[{"path":"/etc/out","target":"/proc/1/root"}],"files":[{"path":"/etc/out/x"}]`, []string{"storage.files.0", "includes link"}},
 	"root":     {`"directories":[{"path":"/","overwrite":true}]`, []string{"storage.directories[0].path"}},
 	"network":  {`"files":[{"path":"/etc/x","contents":{"source":"file:///var/run/secrets/push/.dockerconfigjson"}}]`, []string{"storage.files"}},
 }
@@ -36,13 +36,13 @@ func TestHostileConfigsAreRefusedByPath(t *testing.T) {
 		s.addPool(pool, row.storage)
 	}
 	const outwards = "outwards"
-	s.addPool(outwards, `"links":[{"path":"/etc/outwards","target":"../../../../../../etc/shadow"},{"path":"/etc/device","target":"/dev/sda"}]`)
+	s.addPool(outwards, `"links":[{"path":"/etc/outwards","target":"../../../../../../etc/passwd"},{"path":"/etc/device","target":"/dev/sda"}]`)
 	for pool, row := range hostileConfigs {
 		s.prove(pool, func(s *scenario) { s.failedAs(pool, api.ReasonInvalidRenderedConfig, row.says...) })
 	}
 	s.prove("a link that leads out of the root is a link and no more", func(s *scenario) {
 		compareFiles(s.t, s.files(s.builtFor(outwards)), map[string]live.File{
-			"etc/outwards": link("../../../../../../etc/shadow"), "etc/device": link("/dev/sda"),
+			"etc/outwards": link("../../../../../../etc/passwd"), "etc/device": link("/dev/sda"),
 		})
 	})
 }

@@ -153,7 +153,7 @@ func (m *model) batch(seed uint64, sequences []sequence) *batch {
 	m.t.Cleanup(cancel)
 	b := &batch{
 		t: m.t, ctx: ctx, random: r, admin: m.admin, config: m.config, registry: m.registry, owner: m.owner,
-		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, 2+r.IntN(30)), keep: 1 + r.IntN(3),
+		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, 2+r.IntN(8)), keep: 1 + r.IntN(3),
 	}
 	for _, s := range sequences {
 		m.pools++

@@ -117,7 +117,7 @@ func (w weighted[T]) pick(r *rand.Rand) T {
 }
 
 var ops = weighted[op]{
-	{14, opTarget},
+	{20, opTarget},
 	{8, opDockerfile},
 	{6, opRebuild},
 	{6, opUnlabel},
@@ -130,7 +130,7 @@ var ops = weighted[op]{
 	{3, opForcePod},
 	{3, opDeleteMap},
 	{3, opImageGone},
-	{22, opSettle},
+	{28, opSettle},
 }
 
 var outcomes = weighted[kubelet.Outcome]{
@@ -169,7 +169,8 @@ func newSequence(r *rand.Rand) sequence {
 		case opCreate:
 			arg = weighted[string]{{4, "in"}, {1, ""}}.pick(r)
 		case opTarget, opImageGone:
-			arg = []string{"a", "b", "c"}[r.IntN(3)]
+			// Two of them, so that pools often go back.
+			arg = weighted[string]{{4, "a"}, {4, "b"}, {1, "c"}}.pick(r)
 		case opDockerfile:
 			if arg = dockerfiles.pick(r); arg != "" {
 				content++

@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -173,23 +174,27 @@ func (a *actor) play(ctx context.Context) {
 	})
 }
 
-// perform runs the script until the pod has ended or is asked to go.
-func (a *actor) perform(ctx context.Context) {
+// begin takes the pod to where its containers start. It returns what next does.
+func (a *actor) begin(ctx context.Context) (Outcome, bool) {
 	outcome, ok := a.next(ctx, a.script.Pending/2)
 	if !ok {
-		return
+		return "", false
 	}
 	a.bind(ctx)
 	if outcome == "" {
 		outcome, ok = a.next(ctx, a.script.Pending/2)
 	}
-	if ok && (outcome == "" || outcome == Succeed) {
-		// Nothing succeeds without its inputs.
-		var otherwise Outcome
-		if otherwise, ok = a.mount(ctx); otherwise != "" {
-			outcome = otherwise
-		}
+	if !ok || outcome != "" && outcome != Succeed {
+		return outcome, ok
 	}
+	// Nothing succeeds without its inputs.
+	otherwise, ok := a.mount(ctx)
+	return cmp.Or(otherwise, outcome), ok
+}
+
+// perform runs the script until the pod has ended or is asked to go.
+func (a *actor) perform(ctx context.Context) {
+	outcome, ok := a.begin(ctx)
 	if !ok {
 		return
 	}

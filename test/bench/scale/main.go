@@ -63,7 +63,7 @@ func main() {
 	flag.IntVar(&o.single, "single", 10, "builds that come one by one once all others are done")
 	flag.BoolVar(&o.queue, "queue", true, "also with a limit of builds that makes pools wait")
 	flag.DurationVar(&o.run, "run", 2*time.Second, "how long a build's pod runs")
-	flag.DurationVar(&o.idle, "idle", time.Minute, "how long the controller is left alone")
+	flag.DurationVar(&o.idle, "idle", 3*time.Minute, "how long the controller is left alone")
 	flag.StringVar(&o.program, "program", "", "the controller to measure; empty for one built from this tree")
 	flag.StringVar(&o.profiles, "profiles", "", "an existing folder for profiles of the controller, which cost some time and memory; empty for none")
 	flag.StringVar(&o.document, "document", filepath.Join("docs", "dev", "benchmarks.md"), "where to write the results, from the repository's top folder; empty for nowhere")
