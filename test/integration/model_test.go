@@ -33,7 +33,7 @@ const (
 )
 
 // How many sequences, how many of them side by side, and for how long a batch
-// may take to come to rest.
+// may come no nearer to rest.
 const (
 	modelSequences = 480
 	modelBatch     = 240
@@ -263,8 +263,8 @@ func (b *batch) script(pod *corev1.Pod) kubelet.Script {
 	return s
 }
 
-// rest waits until every pool is as it should be. Pods that hang are evicted
-// by then.
+// rest waits until every pool is as it should be, for as long as more and more
+// of them are. Pods that hang are evicted by then.
 func (b *batch) rest(when string) {
 	deadline := time.Now().Add(modelPatience)
 	open := b.pools
@@ -275,9 +275,12 @@ func (b *batch) rest(when string) {
 				left = append(left, p)
 			}
 		}
+		if len(left) < len(open) {
+			deadline = time.Now().Add(modelPatience)
+		}
 		if time.Now().After(deadline) {
 			for _, p := range left {
-				b.monitor.violate(p.name, "%s, after %v: %v", when, modelPatience, p.verdict())
+				b.monitor.violate(p.name, "%s, when no other had come to rest for %v: %v", when, modelPatience, p.verdict())
 			}
 			return
 		}
