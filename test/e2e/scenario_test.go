@@ -15,6 +15,7 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
@@ -72,8 +73,10 @@ type scenario struct {
 	// settings are the data of the ConfigMap with the build settings.
 	settings map[string]string
 	base     string
-	// image and failure are what the pool last showed.
+	// image and failure are what the pool last showed, seen is the pod that made
+	// the image.
 	image, failure string
+	seen           types.UID
 }
 
 func newScenario(t *testing.T) *scenario {
@@ -181,6 +184,9 @@ func (s *scenario) built(config string) live.Image {
 		return err
 	})
 	s.image = pullspec
+	if pod, _ := s.builds.Last(); pod != nil {
+		s.seen = pod.UID
+	}
 	image, err := cluster.OpenImage(pullspec)
 	s.must(err)
 	return image
@@ -233,7 +239,7 @@ func (s *scenario) running() *corev1.Pod {
 	s.t.Helper()
 	var pod *corev1.Pod
 	s.eventually("the build runs", func() error {
-		if pod, _ = s.builds.Last(); pod == nil || !live.Started(pod, api.ContainerBuild) || pod.DeletionTimestamp != nil {
+		if pod, _ = s.builds.Last(); pod == nil || pod.UID == s.seen || !live.Started(pod, api.ContainerBuild) || pod.DeletionTimestamp != nil {
 			return fmt.Errorf("no build runs yet; conditions %v", s.pool().Status.Conditions)
 		}
 		return nil
