@@ -7,9 +7,29 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
+
+// ReadPool returns a pool from the cache or, live, from the API server; nil when
+// there is none.
+func ReadPool(ctx context.Context, c Clients, in *Informers, name string, live bool) (*mcfgv1.MachineConfigPool, error) {
+	var pool *mcfgv1.MachineConfigPool
+	var err error
+	if live {
+		pool, err = c.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(ctx, name, metav1.GetOptions{})
+	} else {
+		pool, err = in.PoolLister.Get(name)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading pool %q: %w", name, err)
+	}
+	return pool, nil
+}
 
 // AnnotatePool sets annotations of a pool, or removes those whose value is
 // empty, and touches nothing else. The write fails with a conflict when the

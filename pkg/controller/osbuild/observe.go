@@ -2,18 +2,16 @@ package osbuild
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -40,9 +38,12 @@ func (v view) status() []mcfgv1.MachineConfigPoolCondition {
 // observe gathers a pool's world. A live view reads the pool, the runs and the
 // Secrets from the API server; it is nil when the pool is gone.
 func (c *Controller) observe(ctx context.Context, name string, live bool) (*view, error) {
-	pool, err := c.pool(ctx, name, live)
+	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, live)
 	if pool == nil || err != nil {
 		return nil, err
+	}
+	if !live {
+		pool = c.own.latest(pool)
 	}
 	v := &view{pool: pool, now: c.Clock.Now()}
 	v.observed = osbuild.Observed{
@@ -70,26 +71,6 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 	v.settings = in.Settings
 	c.measure(v)
 	return v, c.askRegistry(ctx, v)
-}
-
-func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.MachineConfigPool, error) {
-	var pool *mcfgv1.MachineConfigPool
-	var err error
-	if live {
-		pool, err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(ctx, name, metav1.GetOptions{})
-	} else {
-		pool, err = c.Informers.PoolLister.Get(name)
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading pool %q: %w", name, err)
-	}
-	if !live {
-		pool = c.own.latest(pool)
-	}
-	return pool, nil
 }
 
 // records reads the pool's build records. One that cannot be read counts as

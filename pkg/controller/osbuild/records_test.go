@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
@@ -61,7 +62,7 @@ func TestS12LogOutlivesThePod(t *testing.T) {
 	if n := len(record.Log); n != linesInRecord || !slices.Contains(record.Log, "line 299") {
 		t.Errorf("the record itself has the lines %q", record.Log)
 	}
-	pool, err := r.pool(t.Context(), "worker", true)
+	pool, err := kube.ReadPool(t.Context(), r.Clients, r.Informers, "worker", true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/retention"
@@ -40,7 +40,7 @@ func (l look) plan(grace time.Duration) retention.Steps {
 // think of: one that is gone or not opted in, or whose settings are wrong.
 func (c *Controller) look(ctx context.Context, name string, live bool) (*look, error) {
 	settings, problems := buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
-	pool, err := c.pool(ctx, name, live)
+	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, live)
 	if pool == nil || err != nil {
 		return nil, err
 	}
@@ -64,23 +64,6 @@ func (c *Controller) look(ctx context.Context, name string, live bool) (*look, e
 	}
 	l.images.Records = records(ctx, maps, pool)
 	return l, nil
-}
-
-func (c *Controller) pool(ctx context.Context, name string, live bool) (*mcfgv1.MachineConfigPool, error) {
-	var pool *mcfgv1.MachineConfigPool
-	var err error
-	if live {
-		pool, err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(ctx, name, metav1.GetOptions{})
-	} else {
-		pool, err = c.Informers.PoolLister.Get(name)
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading pool %q: %w", name, err)
-	}
-	return pool, nil
 }
 
 func built(pool *mcfgv1.MachineConfigPool) bool {
