@@ -63,10 +63,24 @@ func PlaceOf(conditions []mcfgv1.MachineConfigPoolCondition) (Place, bool) {
 	return Place{Since: c.LastTransitionTime.Time, Told: math.MaxInt}, true
 }
 
+// exactTo is the last place that is told as it is.
+const exactTo = 10
+
+// tell is what to tell of a place: of one far behind a worse one, since of the
+// pools that join at once some turn out to have been first a moment later.
+func tell(place int) int {
+	if place > exactTo {
+		return place + place/10
+	}
+	return place
+}
+
 // Retell is true when a place in the queue is worse than the one that was told,
 // or better by so much that it is worth a write. That is rare on purpose: a
 // thousand pools that each tell each step would be a million writes.
-func (p Place) Retell(place int) bool { return place > p.Told || place <= p.Told/10 }
+func (p Place) Retell(place int) bool {
+	return place > p.Told || p.Told > exactTo && place <= p.Told/10
+}
 
 // waitVerdict is that of a pool in the queue. A pool that comes back for
 // another try joins at the end.
@@ -76,7 +90,7 @@ func waitVerdict(o Observed, now time.Time) verdict {
 		told = Place{Since: now.UTC().Truncate(time.Millisecond)}
 	}
 	if place := o.Slots.place(); !waits || told.Retell(place) {
-		told.Told = place
+		told.Told = tell(place)
 	}
 	return verdict{mcfgv1.MachineConfigPoolBuildPending, api.ReasonWaitingForSlot, fmt.Sprintf(
 		waitFormat, o.Slots.Limit, told.Told, told.Since.UTC().Format(sinceFormat))}

@@ -27,12 +27,15 @@ func TestS06Place(t *testing.T) {
 		ahead int
 		want  string
 	}{
-		{41, "BuildPending/WaitingForSlot as many builds run as maxConcurrentBuilds=2 allows; number 42 or better in the queue since 2026-03-01T12:00:00.000Z"},
-		{40, "number 42 or better in the queue since 2026-03-01T12:00:00.000Z"},
-		{4, "number 42 or better"},
-		{3, "number 4 or better in the queue since 2026-03-01T12:00:00.000Z"},
-		{0, "number 4 or better"},
-		{4, "number 5 or better"},
+		{41, "BuildPending/WaitingForSlot as many builds run as maxConcurrentBuilds=2 allows; number 46 or better in the queue since 2026-03-01T12:00:00.000Z"},
+		{45, "number 46 or better in the queue since 2026-03-01T12:00:00.000Z"}, // others turn out to have been first
+		{46, "number 51 or better"},
+		{5, "number 51 or better"},
+		{4, "number 5 or better in the queue since 2026-03-01T12:00:00.000Z"},
+		{0, "number 5 or better"},
+		{5, "number 6 or better"},
+		{9, "number 10 or better"},
+		{0, "number 10 or better"},
 	} {
 		o := Observed{Slots: Slots{Limit: 2, Busy: 2, Ahead: step.ahead}, Registry: gone, Conditions: conditions}
 		conditions = Status(d, o, now.Add(time.Duration(i)*time.Minute))
