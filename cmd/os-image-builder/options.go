@@ -29,7 +29,7 @@ type flags struct {
 	machineConfigDir, machineConfigSHA256 string
 	dockerfileSHA256                      string
 	baseImage, finalImage                 string
-	dockerfile                            string
+	dockerfileDir                         string
 	workDir, storageDir, handoverDir      string
 	pullSecretDirs, caFiles, labels       []string
 	pushSecretDir                         string
@@ -69,8 +69,8 @@ func limitFlags(set *pflag.FlagSet, f *flags) {
 }
 
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
-	set.StringVar(&f.dockerfile, "dockerfile", "", "the rendered Dockerfile")
-	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of that file, in hex")
+	set.StringVar(&f.dockerfileDir, "dockerfile-dir", "", "directory with the chunks of the rendered Dockerfile")
+	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of the rendered Dockerfile, in hex")
 }
 
 func labelFlags(set *pflag.FlagSet, f *flags) {
@@ -96,7 +96,7 @@ var commands = []commandSpec{
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
 		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, workFlags, storageFlags, dockerfileFlags},
-		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile", "dockerfile-sha256"},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
 	{
@@ -225,7 +225,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
-			BaseImage: f.baseImage, FinalImage: f.finalImage, Dockerfile: f.dockerfile, DockerfileSHA256: f.dockerfileSHA256,
+			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
 		}, progress)
 	}
 }

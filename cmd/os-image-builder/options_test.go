@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		want []string // parts of the error; none: accepted
 	}{
 		{"append", append(appendFlags, "--label=a=b", "--label=c=d=e", "--label=e=", "--ca-file=/ca", "--pull-secret-dir=/p", "--pull-secret-dir=/q", "--push-secret-dir=/s"), nil},
-		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile=/d", "--dockerfile-sha256="+sum), nil},
+		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile-dir=/d", "--dockerfile-sha256="+sum), nil},
 		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h"}, nil},
 		{"push", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--push-secret-dir=/p", "--label=a=b"}, nil},
 		{"no command", nil, []string{"no command", "append, prepare, build, push"}},

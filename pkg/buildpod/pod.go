@@ -9,7 +9,6 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // builderUID is the user of the builder image.
@@ -97,10 +96,7 @@ func (b *builder) threeSteps() {
 	prepare := b.container(api.ContainerPrepare, "prepare", baseline())
 	b.machineConfig(prepare)
 	arg(prepare, "base-image", b.request.BaseImage)
-	b.configMap("dockerfile", names.DockerfileMap(b.request.RenderedConfig))
-	mount(prepare, "dockerfile", dockerfileDir, true)
-	arg(prepare, "dockerfile", dockerfileDir+"/"+api.KeyDockerfile)
-	arg(prepare, "dockerfile-sha256", names.Content([]byte(b.request.Dockerfile)))
+	b.dockerfile(prepare)
 	b.finalImage(prepare)
 	b.pullSecrets(prepare)
 	b.pushSecret(prepare)

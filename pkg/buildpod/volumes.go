@@ -25,27 +25,29 @@ func (b *builder) emptyDir(name string) {
 	}}})
 }
 
-func (b *builder) configMap(volume, name string) {
-	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-		LocalObjectReference: corev1.LocalObjectReference{Name: name},
-	}}})
+func (b *builder) machineConfig(c *corev1.Container) {
+	b.chunks(c, "machine-config", configDir, api.KeyMachineConfig, len(b.request.MachineConfig.Chunks), names.MachineConfigMap)
+	arg(c, "machine-config-sha256", b.request.MachineConfig.SHA256)
 }
 
-// machineConfig mounts the chunks of the MachineConfig as files 0000, 0001, …
-func (b *builder) machineConfig(c *corev1.Container) {
+func (b *builder) dockerfile(c *corev1.Container) {
+	b.chunks(c, "dockerfile", dockerfileDir, api.KeyDockerfile, len(b.request.DockerfileChunks()), names.DockerfileMap)
+	arg(c, "dockerfile-sha256", names.Content([]byte(b.request.Dockerfile)))
+}
+
+// chunks mounts a key of several ConfigMaps as files 0000, 0001, …
+func (b *builder) chunks(c *corev1.Container, volume, dir, key string, count int, name func(rendered string, i int) string) {
 	var sources []corev1.VolumeProjection
-	for i := range b.request.MachineConfig.Chunks {
+	for i := range count {
 		sources = append(sources, corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: names.MachineConfigMap(b.request.RenderedConfig, i)},
-			Items:                []corev1.KeyToPath{{Key: api.KeyMachineConfig, Path: fmt.Sprintf("%04d", i)}},
+			LocalObjectReference: corev1.LocalObjectReference{Name: name(b.request.RenderedConfig, i)},
+			Items:                []corev1.KeyToPath{{Key: key, Path: fmt.Sprintf("%04d", i)}},
 		}})
 	}
-	b.volume(corev1.Volume{Name: "machine-config", VolumeSource: corev1.VolumeSource{
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
 		Projected: &corev1.ProjectedVolumeSource{Sources: sources},
 	}})
-	mount(c, "machine-config", configDir, true)
-	arg(c, "machine-config-dir", configDir)
-	arg(c, "machine-config-sha256", b.request.MachineConfig.SHA256)
+	b.directory(c, volume, dir, true)
 }
 
 func (b *builder) secret(c *corev1.Container, volume, name, dir, flag string) {

@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
-// chunkBytes is how much base64 text goes into one ConfigMap: etcd and the API
-// server take 1 MiB an object by default, and names and metadata need room.
-// A multiple of four, so that each chunk is whole base64.
+// chunkBytes is how much text goes into one ConfigMap: etcd and the API server
+// take 1 MiB an object by default, and names and metadata need room. A multiple
+// of four, so that each chunk of base64 is whole.
 const chunkBytes = 900 * 1024
 
 // maxPayloadBytes bounds what Decode inflates: an API object is smaller by far.
@@ -43,12 +44,23 @@ func EncodePayload(document []byte) (Payload, error) {
 	}
 	text := base64.StdEncoding.EncodeToString(packed.Bytes())
 	p := Payload{SHA256: names.Content(document)}
-	for len(text) > chunkBytes {
-		p.Chunks = append(p.Chunks, text[:chunkBytes])
-		text = text[chunkBytes:]
-	}
-	p.Chunks = append(p.Chunks, text)
+	p.Chunks = cut(text)
 	return p, nil
+}
+
+// cut cuts a text into chunks that fit a ConfigMap each, which is UTF-8, between
+// runes. An empty text is one empty chunk.
+func cut(text string) []string {
+	var chunks []string
+	for len(text) > chunkBytes {
+		end := chunkBytes
+		for end > chunkBytes-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		chunks = append(chunks, text[:end])
+		text = text[end:]
+	}
+	return append(chunks, text)
 }
 
 // Decode puts the document together again and checks it against SHA256.

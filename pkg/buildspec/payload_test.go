@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -63,6 +64,34 @@ func TestS36PayloadOfAnySize(t *testing.T) {
 			}
 			if diff := cmp.Diff(p, packed(t, row.document)); diff != "" {
 				t.Errorf("the same document packs differently:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDockerfileChunks: whatever the text, each chunk fits a ConfigMap, which
+// holds UTF-8 only, and joined they are the text.
+func TestDockerfileChunks(t *testing.T) {
+	for name, row := range map[string]struct {
+		text   string
+		chunks int
+	}{
+		"empty":                 {"", 1},
+		"full":                  {strings.Repeat("x", chunkBytes), 1},
+		"one more":              {strings.Repeat("x", chunkBytes+1), 2},
+		"of the API's limit":    {strings.Repeat("RUN true\n", 1<<20/9), 2},
+		"a rune across the cut": {strings.Repeat("x", chunkBytes-1) + "é" + strings.Repeat("漢", 1000), 2},
+		"not UTF-8":             {strings.Repeat("\x80", 2*chunkBytes), 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			chunks := Request{Dockerfile: row.text}.DockerfileChunks()
+			if len(chunks) != row.chunks || strings.Join(chunks, "") != row.text {
+				t.Errorf("%d chunks, want %d; joined they are the text: %t", len(chunks), row.chunks, strings.Join(chunks, "") == row.text)
+			}
+			for i, c := range chunks {
+				if len(c) > chunkBytes || utf8.ValidString(c) != utf8.ValidString(row.text) {
+					t.Errorf("chunk %d of %d bytes is UTF-8: %t", i, len(c), utf8.ValidString(c))
+				}
 			}
 		})
 	}

@@ -61,3 +61,7 @@ type Scheduling struct {
 	Tolerations       []corev1.Toleration
 	PriorityClassName string
 }
+
+// DockerfileChunks is the rendered Dockerfile in parts that fit a ConfigMap each;
+// joined they are the Dockerfile.
+func (r Request) DockerfileChunks() []string { return cut(r.Dockerfile) }

@@ -148,7 +148,7 @@ func prepared(t *testing.T, in *inputs, custom string) (volumes, error) {
 	access.PullSecretDirs, access.PushSecretDir = []string{filepath.Dir(login)}, filepath.Dir(login)
 	_, err = Prepare(context.Background(), PrepareOptions{
 		Access: access, WorkDir: dirs.work, StorageDir: dirs.storage, MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
-		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", Dockerfile: in.write(t, "Dockerfile", text), DockerfileSHA256: names.Content([]byte(text)),
+		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", DockerfileDir: filepath.Dir(in.write(t, "dockerfile/0000", text)), DockerfileSHA256: names.Content([]byte(text)),
 	}, in.progress(PrepareSteps))
 	for _, dir := range []string{string(dirs.work), dirs.storage, os.TempDir()} {
 		checkNoSecret(t, dir)
@@ -248,9 +248,9 @@ func TestPrepareFailures(t *testing.T) {
 
 func TestPrepareRefusesTheDockerfileOfAnotherBuild(t *testing.T) {
 	in := newInputs(t, ignition)
-	path := in.write(t, "Dockerfile", "FROM configs AS final\n")
+	dir := filepath.Dir(in.write(t, "dockerfile/0000", "FROM configs AS final\n"))
 	for _, sha256 := range []string{"", names.Content([]byte("FROM configs AS final\nRUN true\n"))} {
-		if _, err := readDockerfile(path, sha256); reasonOf(err) != api.ReasonBuildInterrupted {
+		if _, err := readDockerfile(dir, sha256); reasonOf(err) != api.ReasonBuildInterrupted {
 			t.Errorf("hash %q: error = %v, want it to be tried again", sha256, err)
 		}
 	}

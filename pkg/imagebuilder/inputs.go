@@ -16,14 +16,14 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
-// readMachineConfig puts the mounted chunks together, in order of their names,
-// and checks them against the hash.
-func readMachineConfig(dir, sha256 string) (*mcfgv1.MachineConfig, error) {
+// readChunks reads the chunks that are mounted in a directory, in order of their
+// names.
+func readChunks(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading MachineConfig: %w", err)
+		return nil, err
 	}
-	payload := buildspec.Payload{SHA256: sha256}
+	var chunks []string
 	for _, entry := range entries { // sorted by name
 		// A mounted ConfigMap has hidden entries of the kubelet's besides the keys.
 		if entry.Name()[0] == '.' {
@@ -31,11 +31,21 @@ func readMachineConfig(dir, sha256 string) (*mcfgv1.MachineConfig, error) {
 		}
 		chunk, err := os.ReadFile(filepath.Join(dir, entry.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("reading MachineConfig: %w", err)
+			return nil, err
 		}
-		payload.Chunks = append(payload.Chunks, string(chunk))
+		chunks = append(chunks, string(chunk))
 	}
-	document, err := payload.Decode()
+	return chunks, nil
+}
+
+// readMachineConfig puts the mounted chunks together and checks them against the
+// hash.
+func readMachineConfig(dir, sha256 string) (*mcfgv1.MachineConfig, error) {
+	chunks, err := readChunks(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading MachineConfig: %w", err)
+	}
+	document, err := buildspec.Payload{SHA256: sha256, Chunks: chunks}.Decode()
 	if err != nil {
 		return nil, stale(fmt.Errorf("reading MachineConfig: %w", err))
 	}

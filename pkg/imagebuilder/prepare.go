@@ -29,7 +29,7 @@ type PrepareOptions struct {
 	MachineConfigSHA256 string
 	BaseImage           string
 	FinalImage          string
-	Dockerfile          string
+	DockerfileDir       string
 	DockerfileSHA256    string
 }
 
@@ -54,7 +54,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	if err != nil {
 		return result, err
 	}
-	file, err := readDockerfile(options.Dockerfile, options.DockerfileSHA256)
+	file, err := readDockerfile(options.DockerfileDir, options.DockerfileSHA256)
 	if err != nil {
 		return result, err
 	}
@@ -118,16 +118,18 @@ func (p *pulled) add(image *registry.BaseImage) {
 	}
 }
 
-// readDockerfile reads the rendered Dockerfile and checks it against the hash.
-func readDockerfile(path, sha256 string) (*dockerfile.File, error) {
-	text, err := os.ReadFile(path)
+// readDockerfile puts the mounted chunks of the rendered Dockerfile together and
+// checks them against the hash.
+func readDockerfile(dir, sha256 string) (*dockerfile.File, error) {
+	chunks, err := readChunks(dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading Dockerfile: %w", err)
 	}
-	if got := names.Content(text); got != sha256 {
+	text := strings.Join(chunks, "")
+	if got := names.Content([]byte(text)); got != sha256 {
 		return nil, stale(fmt.Errorf("reading Dockerfile: SHA-256 is %s, not %s", got, sha256))
 	}
-	return dockerfile.ParseRendered(string(text))
+	return dockerfile.ParseRendered(text)
 }
 
 // forPlatform picks the image that this machine can run steps in.

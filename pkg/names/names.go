@@ -23,15 +23,18 @@ func Build(rendered string) string { return object("build-"+rendered, "") }
 
 // MachineConfigMap is the name of the ConfigMap with the i-th chunk, from 0,
 // of a rendered config.
-func MachineConfigMap(rendered string, i int) string {
-	if i == 0 {
-		return object("mc-"+rendered, "")
-	}
-	return object("mc-"+rendered, fmt.Sprintf("-%d", i))
-}
+func MachineConfigMap(rendered string, i int) string { return chunk("mc-"+rendered, i) }
 
-// DockerfileMap is the name of the ConfigMap with the rendered Dockerfile.
-func DockerfileMap(rendered string) string { return object("dockerfile-"+rendered, "") }
+// DockerfileMap is the name of the ConfigMap with the i-th chunk, from 0, of
+// the rendered Dockerfile.
+func DockerfileMap(rendered string, i int) string { return chunk("dockerfile-"+rendered, i) }
+
+func chunk(base string, i int) string {
+	if i == 0 {
+		return object(base, "")
+	}
+	return object(base, fmt.Sprintf("-%d", i))
+}
 
 // Record is the name of the ConfigMap with the build record.
 func Record(rendered string) string { return object("digest-"+rendered, "") }

@@ -35,7 +35,7 @@ func TestS39LongAndDottedNames(t *testing.T) {
 		}
 		for what, name := range map[string]string{
 			"pod": Build(config), "chunk 0": MachineConfigMap(config, 0), "chunk 1": MachineConfigMap(config, 1),
-			"chunk 12": MachineConfigMap(config, 12), "Dockerfile": DockerfileMap(config), "record": Record(config),
+			"chunk 12": MachineConfigMap(config, 12), "Dockerfile": DockerfileMap(config, 0), "Dockerfile 1": DockerfileMap(config, 1), "record": Record(config),
 		} {
 			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
 				t.Errorf("%s of %q: %q is no object name: %v", what, config, name, found)
@@ -67,7 +67,7 @@ func TestShortNamesAreTheContracts(t *testing.T) {
 	const config = "rendered-worker-aa"
 	for got, want := range map[string]string{
 		Build(config): "build-rendered-worker-aa", MachineConfigMap(config, 0): "mc-rendered-worker-aa",
-		MachineConfigMap(config, 1): "mc-rendered-worker-aa-1", DockerfileMap(config): "dockerfile-rendered-worker-aa",
+		MachineConfigMap(config, 1): "mc-rendered-worker-aa-1", DockerfileMap(config, 0): "dockerfile-rendered-worker-aa", DockerfileMap(config, 2): "dockerfile-rendered-worker-aa-2",
 		Record(config): "digest-rendered-worker-aa", LabelValue(config): config, Tag(config): config,
 	} {
 		if got != want {
@@ -108,7 +108,7 @@ func FuzzNames(f *testing.F) {
 		if config != other && (Build(config) == Build(other) || Record(config) == Record(other) || LabelValue(config) == LabelValue(other) || Tag(config) == Tag(other)) {
 			t.Errorf("%q and %q share a name", config, other)
 		}
-		for _, name := range []string{Build(config), MachineConfigMap(config, 3), Record(config), DockerfileMap(config)} {
+		for _, name := range []string{Build(config), MachineConfigMap(config, 3), Record(config), DockerfileMap(config, 1)} {
 			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
 				t.Errorf("%q is no object name: %v", name, found)
 			}

@@ -52,7 +52,10 @@ func chunk(r buildspec.Request, i int) *corev1.ConfigMap {
 
 // dependents are the further ConfigMaps of a build, owned by its root.
 func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap {
-	maps := []*corev1.ConfigMap{input(r, names.DockerfileMap(r.RenderedConfig), api.KeyDockerfile, r.Dockerfile)}
+	var maps []*corev1.ConfigMap
+	for i, text := range r.DockerfileChunks() {
+		maps = append(maps, input(r, names.DockerfileMap(r.RenderedConfig, i), api.KeyDockerfile, text))
+	}
 	for i := 1; i < len(r.MachineConfig.Chunks); i++ {
 		maps = append(maps, chunk(r, i))
 	}
