@@ -62,11 +62,14 @@ func TestStartAndStop(t *testing.T) {
 		t.Fatalf("after Start: %+v, %v", p, ok)
 	}
 	// In the middle of an exec the kernel shows no arguments.
-	for end := time.Now().Add(10 * time.Second); !slices.Contains(p.Argv, "600"); p, _ = s.Alive(name) {
-		if time.Now().After(end) {
+	end, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ; !slices.Contains(p.Argv, "600"); p, _ = s.Alive(name) {
+		select {
+		case <-end:
 			t.Fatalf("after Start: %+v", p)
+		case <-tick.C:
 		}
-		time.Sleep(time.Millisecond)
 	}
 	if names := s.Names(); len(names) != 1 || names[0] != name {
 		t.Errorf("recorded: %q", names)
