@@ -14,10 +14,11 @@ import (
 )
 
 // Builds counts the runs of builds. Durations have no pool: a histogram for
-// each of a thousand pools would take more memory than all else.
+// each of a thousand pools would take more memory than all else. What has one is
+// counted in its sight and made into samples at a scrape.
 type Builds struct {
-	runs     *prometheus.CounterVec
-	retries  *prometheus.CounterVec
+	runs     *prometheus.Desc
+	retries  *prometheus.Desc
 	failures *prometheus.CounterVec
 	reused   prometheus.Counter
 	duration *prometheus.HistogramVec
@@ -28,8 +29,13 @@ type Builds struct {
 	pools map[string]*sight
 }
 
+var _ prometheus.Collector = (*Builds)(nil)
+
 // sight is what was seen of a pool.
 type sight struct {
+	// runs counts those that ended, in the order of endStates.
+	runs    [len(endStates)]int
+	retries int
 	// ended are the runs that were counted, or had ended before the first sight
 	// of the pool, oldest first.
 	ended []string
@@ -42,12 +48,10 @@ type sight struct {
 // NewBuilds makes the metrics and registers them.
 func NewBuilds(r prometheus.Registerer) *Builds {
 	b := &Builds{
-		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ocl_build_total", Help: "Runs of builds that ended, by how they did.",
-		}, []string{"pool", "state"}),
-		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ocl_build_retries_total", Help: "Runs started because the one before failed or was interrupted.",
-		}, []string{"pool"}),
+		runs: prometheus.NewDesc("ocl_build_total",
+			"Runs of builds that ended, by how they did.", []string{"pool", "state"}, nil),
+		retries: prometheus.NewDesc("ocl_build_retries_total",
+			"Runs started because the one before failed or was interrupted.", []string{"pool"}, nil),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ocl_build_failures_total", Help: "Runs that failed, by reason.",
 		}, []string{"reason"}),
@@ -75,8 +79,26 @@ func NewBuilds(r prometheus.Registerer) *Builds {
 	for _, state := range endStates {
 		b.duration.WithLabelValues(state)
 	}
-	r.MustRegister(b.runs, b.retries, b.failures, b.reused, b.duration, b.queued, b.pushed)
+	r.MustRegister(b, b.failures, b.reused, b.duration, b.queued, b.pushed)
 	return b
+}
+
+// Describe implements prometheus.Collector.
+func (b *Builds) Describe(ch chan<- *prometheus.Desc) {
+	ch <- b.runs
+	ch <- b.retries
+}
+
+// Collect implements prometheus.Collector.
+func (b *Builds) Collect(ch chan<- prometheus.Metric) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for pool, s := range b.pools {
+		for i, state := range endStates {
+			ch <- prometheus.MustNewConstMetric(b.runs, prometheus.CounterValue, float64(s.runs[i]), pool, state)
+		}
+		ch <- prometheus.MustNewConstMetric(b.retries, prometheus.CounterValue, float64(s.retries), pool)
+	}
 }
 
 // Observe counts what is new in an opted-in pool's world. At the first sight of
@@ -91,19 +113,19 @@ func (b *Builds) Observe(pool string, o osbuild.Observed) {
 	}
 	for _, r := range o.Records {
 		if s.take(keyOf(r)) {
-			b.recorded(pool, r)
+			b.recorded(s, r)
 		}
 	}
 	run := existing(o.Builds)
 	if s.run != "" && (run == nil || string(run.UID) != s.run) {
 		if s.take(s.run) {
-			b.runs.WithLabelValues(pool, stateInterrupted).Inc()
+			s.count(stateInterrupted)
 		}
 		s.run = ""
 	}
 	if run != nil && s.run == "" && !slices.Contains(s.ended, string(run.UID)) {
 		s.run = string(run.UID)
-		b.started(pool, s, *run, o.Records)
+		b.started(s, *run, o.Records)
 	}
 	s.wait(o.Conditions)
 	s.prune(o.Records)
@@ -113,21 +135,10 @@ func (b *Builds) Observe(pool string, o osbuild.Observed) {
 func (b *Builds) Forget(pool string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pools[pool] == nil {
-		return
-	}
 	delete(b.pools, pool)
-	b.retries.DeleteLabelValues(pool)
-	for _, state := range endStates {
-		b.runs.DeleteLabelValues(pool, state)
-	}
 }
 
 func (b *Builds) first(pool string, o osbuild.Observed) {
-	b.retries.WithLabelValues(pool)
-	for _, state := range endStates {
-		b.runs.WithLabelValues(pool, state)
-	}
 	s := &sight{}
 	for _, r := range o.Records {
 		s.take(keyOf(r))
@@ -139,7 +150,7 @@ func (b *Builds) first(pool string, o osbuild.Observed) {
 	b.pools[pool] = s
 }
 
-func (b *Builds) started(pool string, s *sight, run backend.Observation, records []osbuild.Record) {
+func (b *Builds) started(s *sight, run backend.Observation, records []osbuild.Record) {
 	waited := time.Duration(0)
 	if !s.waiting.IsZero() {
 		waited = run.Created.Sub(s.waiting)
@@ -149,11 +160,11 @@ func (b *Builds) started(pool string, s *sight, run backend.Observation, records
 	if slices.ContainsFunc(records, func(r osbuild.Record) bool {
 		return r.Outcome == osbuild.Retrying && r.RenderedConfig == run.RenderedConfig && r.InputsHash == run.ID
 	}) {
-		b.retries.WithLabelValues(pool).Inc()
+		s.retries++
 	}
 }
 
-func (b *Builds) recorded(pool string, r osbuild.Record) {
+func (b *Builds) recorded(s *sight, r osbuild.Record) {
 	var state string
 	switch {
 	case r.Reason == api.ReasonImageReused:
@@ -174,12 +185,14 @@ func (b *Builds) recorded(pool string, r osbuild.Record) {
 	default:
 		return // it cannot be read
 	}
-	b.runs.WithLabelValues(pool, state).Inc()
+	s.count(state)
 	b.duration.WithLabelValues(state).Observe(seconds(r.Finished.Sub(r.Started)))
 }
 
 // timingPush is the builder's name for the step that pushes.
 const timingPush = "push"
+
+func (s *sight) count(state string) { s.runs[slices.Index(endStates[:], state)]++ }
 
 // take notes that a run ended; false when that is known.
 func (s *sight) take(run string) bool {

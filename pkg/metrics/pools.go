@@ -22,7 +22,7 @@ const (
 	stateInterrupted = "interrupted" // of runs only
 )
 
-var endStates = []string{stateSucceeded, stateFailed, stateInterrupted}
+var endStates = [...]string{stateSucceeded, stateFailed, stateInterrupted}
 
 // runFailures are the reasons of a run that failed.
 var runFailures = []string{
