@@ -23,6 +23,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -297,7 +298,7 @@ func TestStartThatGoesOnFailing(t *testing.T) {
 			if got := r.told(); got != "" || r.asked != nil {
 				t.Errorf("it tells %q, and asks %v", got, r.asked)
 			}
-			p, err := r.Informers.PoolLister.Get("worker")
+			p, err := kube.ReadPool(t.Context(), r.Clients, r.Informers, "worker", true)
 			if err != nil || r.verdict("worker") != row.verdict || !slices.ContainsFunc(p.Status.Conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
 				return strings.Contains(c.Message, row.says)
 			}) {
