@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type options struct {
 	builderImage   string
 	healthAddress  string
 	metricsAddress string
+	controllers    []string
 	leaderElect    bool
 	leaseDuration  time.Duration
 	renewDeadline  time.Duration
@@ -40,6 +42,8 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.builderImage, "builder-image", "", "pullspec of the image that build pods run (required)")
 	fs.StringVar(&o.healthAddress, "health-address", ":8081", "host:port that serves /healthz and /readyz")
 	fs.StringVar(&o.metricsAddress, "metrics-address", ":8080", "host:port that serves /metrics; empty for none")
+	fs.StringSliceVar(&o.controllers, "controllers", defaultControllers, "the loops to run, of "+strings.Join(controllerNames(), ", ")+
+		"; render and poolstatus are for clusters where nobody else renders configs")
 	fs.BoolVar(&o.leaderElect, "leader-elect", true, "work only while holding the lease")
 	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long the lease of a leader that died is respected")
 	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long a leader tries to renew before it gives up")
@@ -85,9 +89,23 @@ func (o options) validate(rest []string) error {
 			fail("--%s=%q: %w; use host:port or :port", flag.name, flag.value, err)
 		}
 	}
+	errs = append(errs, checkControllers(o.controllers))
 	if o.retryPeriod <= 0 || o.renewDeadline <= o.retryPeriod || o.leaseDuration <= o.renewDeadline {
 		fail("--leader-elect-lease-duration=%s must be longer than --leader-elect-renew-deadline=%s, and that longer than --leader-elect-retry-period=%s, which must be above 0",
 			o.leaseDuration, o.renewDeadline, o.retryPeriod)
 	}
 	return errors.Join(errs...)
+}
+
+func checkControllers(asked []string) error {
+	known := strings.Join(controllerNames(), ", ")
+	if len(asked) == 0 {
+		return fmt.Errorf("--controllers is empty; use %s", known)
+	}
+	for _, name := range asked {
+		if !slices.Contains(controllerNames(), name) {
+			return fmt.Errorf("--controllers: %q is not known; use %s", name, known)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func TestParse(t *testing.T) {
 		"no duration":              {[]string{image, "--leader-elect-lease-duration=soon"}, []string{"leader-elect-lease-duration"}},
 		"lease as long as renewal": {[]string{image, "--leader-elect-lease-duration=10s"}, []string{"--leader-elect-lease-duration=10s must be longer"}},
 		"retry period of nothing":  {[]string{image, "--leader-elect-retry-period=0s"}, []string{"--leader-elect-retry-period=0s"}},
+		"all controllers":          {[]string{image, "--controllers=osbuild,retention,render,poolstatus"}, nil},
+		"unknown controller":       {[]string{image, "--controllers=osbuild,rendering"}, []string{"--controllers", `"rendering"`, "render"}},
+		"no controller":            {[]string{image, "--controllers="}, []string{"--controllers is empty"}},
 		"no health address":        {[]string{image, "--health-address="}, []string{"--health-address"}},
 		"all problems at once": {
 			[]string{"--namespace=Not A Name", "--builder-image=:", "--health-address=8081", "--metrics-address=x:y:z", "--leader-elect-retry-period=1h", "surplus"},
@@ -62,9 +66,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := options{
 		namespace: api.DefaultNamespace, builderImage: "registry.example.com/builder:1", healthAddress: ":8081", metricsAddress: ":8080",
-		leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
+		controllers: []string{"osbuild", "retention"}, leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults %+v, want %+v", got, want)
 	}
 }

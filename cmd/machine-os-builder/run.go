@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +23,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 
-	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
-	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
-	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/version"
@@ -36,6 +33,10 @@ const component = "machine-os-builder"
 
 // leaseGrace is how long after its lease ran out a leader counts as healthy.
 const leaseGrace = 20 * time.Second
+
+// eventsRemembered is of how many events, and of how many pools, it is known for
+// repetitions what was sent; client-go's own 4096 take megabytes.
+const eventsRemembered = 256
 
 // errLeaseLost ends the process: another replica may be working by now.
 var errLeaseLost = errors.New("the leader lease was lost")
@@ -87,23 +88,21 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, measur
 	if err != nil {
 		return err
 	}
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx),
+		record.WithCorrelatorOptions(record.CorrelatorOptions{LRUCacheSize: eventsRemembered}))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.Core.CoreV1().Events("")})
 	defer broadcaster.Shutdown()
 	recorder := broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: component})
-	runs := pod.New(clients.Core, informers, o.namespace)
-	builder, err := osbuild.New(osbuild.Options{
-		Clients: clients, Informers: informers, Namespace: o.namespace, BuilderImage: o.builderImage,
-		Backend: runs, Recorder: recorder, Metrics: metrics.NewBuilds(measures), Clock: clock.RealClock{},
-	})
-	if err != nil {
-		return err
-	}
-	keeper, err := retention.New(retention.Options{
-		Clients: clients, Informers: informers, Namespace: o.namespace, Recorder: recorder, Metrics: metrics.NewImages(measures), Clock: clock.RealClock{},
-	})
-	if err != nil {
-		return err
+	var loops []loop
+	for _, c := range controllers {
+		if !slices.Contains(o.controllers, c.name) {
+			continue
+		}
+		l, err := c.make(surroundings{options: o, clients: clients, informers: informers, recorder: recorder, measures: measures})
+		if err != nil {
+			return err
+		}
+		loops = append(loops, l)
 	}
 	if err := informers.Start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -111,11 +110,11 @@ func runControllers(ctx context.Context, o options, clients kube.Clients, measur
 		}
 		return err
 	}
-	measures.MustRegister(metrics.NewPools(informers.PoolLister, runs.Active))
-	var loops sync.WaitGroup
-	loops.Go(func() { builder.Run(ctx) })
-	loops.Go(func() { keeper.Run(ctx) })
-	loops.Wait()
+	var running sync.WaitGroup
+	for _, l := range loops {
+		running.Go(func() { l.Run(ctx) })
+	}
+	running.Wait()
 	return nil
 }
 

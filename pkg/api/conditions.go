@@ -61,6 +61,34 @@ const ReasonBuildInterrupted = "BuildInterrupted"
 // ReasonNotInterrupted is the reason of BuildInterrupted while it is False.
 const ReasonNotInterrupted = "NotInterrupted"
 
+// Reasons of RenderDegraded.
+const (
+	// ReasonRendered, while False: the pool's rendered config is that of its MachineConfigs.
+	ReasonRendered = "Rendered"
+	// ReasonInvalidSelector: spec.machineConfigSelector is missing, empty or no selector.
+	ReasonInvalidSelector  = "InvalidSelector"
+	ReasonNoMachineConfigs = "NoMachineConfigs"
+	// ReasonInvalidMachineConfig: a MachineConfig cannot be read, or asks for what there is not.
+	ReasonInvalidMachineConfig = "InvalidMachineConfig"
+	// ReasonConflictingMachineConfigs: they are valid, but not together.
+	ReasonConflictingMachineConfigs = "ConflictingMachineConfigs"
+	// ReasonRenderedConfigTaken: a MachineConfig of the rendered one's name is another's.
+	ReasonRenderedConfigTaken = "RenderedConfigTaken"
+)
+
+// Reasons of Updated, Updating, NodeDegraded and Degraded.
+const (
+	ReasonMachinesUpdated  = "MachinesUpdated"
+	ReasonMachinesUpdating = "MachinesUpdating"
+	ReasonPoolPaused       = "PoolPaused"
+	// ReasonWaitingForImage: the image of the pool's config is not built yet.
+	ReasonWaitingForImage  = "WaitingForImage"
+	ReasonMachinesDegraded = "MachinesDegraded"
+	// ReasonMachinesUnassigned: nobody can say to which pool a node belongs.
+	ReasonMachinesUnassigned = "MachinesUnassigned"
+	ReasonNotDegraded        = "NotDegraded"
+)
+
 // Reasons of events on a pool, each emitted once per transition.
 const (
 	EventBuildStarted     = "BuildStarted"
@@ -73,6 +101,10 @@ const (
 	EventRebuildRequested = "RebuildRequested"
 	EventUnknownKey       = "UnknownKey"
 	EventNotInImage       = "NotInImage"
+	// EventRendered: a rendered config was created.
+	EventRendered      = "RenderedConfigGenerated"
+	EventRenderWarning = "RenderWarning"
+	EventRenderFailed  = "RenderDegraded"
 	// EventDeletionForbidden: the registry does not let old images be deleted.
 	EventDeletionForbidden = "ImageDeletionForbidden"
 )

@@ -61,7 +61,27 @@ const (
 	AnnotationCurrentImage = prefix + "currentImage"
 	// AnnotationDesiredImage is the image that the node is to run.
 	AnnotationDesiredImage = prefix + "desiredImage"
+	// AnnotationCurrentConfig is the rendered config that the node has.
+	AnnotationCurrentConfig = prefix + "currentConfig"
+	// AnnotationDesiredConfig is the rendered config that the node is to have.
+	AnnotationDesiredConfig = prefix + "desiredConfig"
+	// AnnotationState is how the node's agent stands; see the State constants.
+	AnnotationState = prefix + "state"
+	// AnnotationStateReason says why the state is a bad one.
+	AnnotationStateReason = prefix + "reason"
 )
+
+// Values of AnnotationState. The last two are failures.
+const (
+	StateDone           = "Done"
+	StateWorking        = "Working"
+	StateDegraded       = "Degraded"
+	StateUnreconcilable = "Unreconcilable"
+)
+
+// AnnotationGeneratedBy is the version of the controller that rendered a
+// MachineConfig.
+const AnnotationGeneratedBy = prefix + "generated-by-controller-version"
 
 // Labels of the pushed image.
 const (

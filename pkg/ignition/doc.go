@@ -9,6 +9,8 @@
 //	3.0 - 3.5   parsed and validated by ignition/v2, translated to 3.5
 //	otherwise   a *VersionError that says what to do
 //
+// Configs in that shape can be merged and written again: Merge, Encode.
+//
 // The package opens no file and no connection: what a config refers to by URL
 // (ignition.config.merge and .replace) is fetched by a function passed in.
 package ignition

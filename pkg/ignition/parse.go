@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/coreos/go-semver/semver"
 	"github.com/coreos/ignition/v2/config/v3_5"
 	"github.com/coreos/ignition/v2/config/v3_5/types"
-	"github.com/coreos/vcontext/report"
 )
 
 // Names of the parts of a parsed config, so that other packages need not import
@@ -77,7 +75,7 @@ func Check(raw []byte) error {
 func parse3(raw []byte) (Config, []string, error) {
 	cfg, rpt, err := v3_5.ParseCompatibleVersion(raw)
 	if err != nil {
-		return Config{}, nil, parseError(rpt, err)
+		return Config{}, nil, parseError(rpt, raw, err)
 	}
 	dropSpecialBits(&cfg)
 	return cfg, warnings(rpt), nil
@@ -123,31 +121,6 @@ func judge(v semver.Version) VersionReason {
 		return VersionTooNew
 	}
 	return ""
-}
-
-// parseError puts the report's fatal entries into one error.
-func parseError(rpt report.Report, err error) error {
-	var found []string
-	for _, entry := range rpt.Entries {
-		if entry.Kind.IsFatal() {
-			found = append(found, entry.String())
-		}
-	}
-	if len(found) == 0 {
-		return fmt.Errorf("reading Ignition config: %w", err)
-	}
-	return fmt.Errorf("reading Ignition config: %w: %s", err, strings.Join(found, "; "))
-}
-
-// warnings lists the report's other entries.
-func warnings(rpt report.Report) []string {
-	var out []string
-	for _, entry := range rpt.Entries {
-		if !entry.Kind.IsFatal() {
-			out = append(out, entry.String())
-		}
-	}
-	return out
 }
 
 // dropSpecialBits takes setuid, setgid and sticky out of every mode. Ignition

@@ -54,6 +54,9 @@ func TestParse(t *testing.T) {
 		{name: "trailing bytes", config: `{"ignition":{"version":"3.1.0"}} x`, err: "as JSON"},
 		{name: "file", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"}]}}`, files: 1},
 		{name: "invalid", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"x"}]}}`, err: "$.storage.files.0.path"},
+		{name: "invalid, named", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/a"},{"path":"/b","mode":99999,"contents":{"source":"data:,s"}}]}}`, err: `$.storage.files.1.mode, line 1 col 87: illegal file mode (path "/b")`},
+		{name: "invalid inside of what is named", config: `{"ignition":{"version":"3.1.0"},"systemd":{"units":[{"name":"a.service","dropins":[{"name":"b"}]}]}}`, err: `(name "b")`},
+		{name: "invalid, often", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[` + strings.Repeat(`{"path":"x"},`, 20) + `{"path":"` + strings.Repeat("x", 5000) + `"}]}}`, err: "x\"); and "},
 		{name: "duplicate", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"},{"path":"/x"}]}}`, err: "duplicate"},
 		{name: "unknown key", config: `{"ignition":{"version":"3.1.0"},"storage":{"file":[]}}`, warn: "$.storage.file"},
 		{name: "special bits", config: `{"ignition":{"version":"3.5.0"},"storage":{"files":[{"path":"/x","mode":2541}]}}`, files: 1, warn: "3.6.0"},
@@ -167,6 +170,13 @@ func FuzzParse(f *testing.F) {
 		}
 		if rewritten, err := json.Marshal(again); err != nil || !bytes.Equal(rewritten, written) {
 			t.Errorf("read again it is another config: %v\n%s\n%s", err, written, rewritten)
+		}
+		short, err := Encode(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if brief, _, err := Parse(short); err != nil || !reflect.DeepEqual(brief, again) {
+			t.Errorf("without its empty parts it is another config: %v\n%s\n%s", err, written, short)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func parse2(raw []byte) (Config, []string, error) {
 	}
 	cfg, rpt3, err := v3_5.ParseCompatibleVersion(text)
 	if err != nil {
-		return Config{}, nil, parseError(rpt3, err)
+		return Config{}, nil, parseError(rpt3, text, err)
 	}
 	dropSpecialBits(&cfg)
 	return cfg, append(warned, warnings(rpt3)...), nil

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfginformers "github.com/openshift/client-go/machineconfiguration/informers/externalversions"
@@ -29,7 +32,8 @@ var ErrNotSynced = errors.New("caches were not filled")
 type Informers struct {
 	Pools      cache.SharedIndexInformer
 	PoolLister mcfglisters.MachineConfigPoolLister
-	// Configs are MachineConfigs without their content.
+	// Configs are MachineConfigs without their content: what they are, whom they
+	// belong to, and their labels.
 	Configs      cache.SharedIndexInformer
 	ConfigLister cache.GenericLister
 	// Pods and BuildMaps are build objects only; the content of inputs is dropped.
@@ -37,10 +41,14 @@ type Informers struct {
 	PodLister      corelisters.PodLister
 	BuildMaps      cache.SharedIndexInformer
 	BuildMapLister corelisters.ConfigMapLister
+	// Nodes are there after WatchNodes only.
+	Nodes      cache.SharedIndexInformer
+	NodeLister corelisters.NodeLister
 	// Settings are the ConfigMaps of users, by name.
 	Settings       map[string]cache.SharedIndexInformer
 	settingListers map[string]corelisters.ConfigMapLister
 
+	clients   Clients
 	namespace string
 	start     []func(stop <-chan struct{})
 }
@@ -51,8 +59,8 @@ var settingNames = []string{api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, a
 // NewInformers makes the informers; Start starts them.
 func NewInformers(c Clients, namespace string) (*Informers, error) {
 	in := &Informers{
-		namespace: namespace,
-		Settings:  map[string]cache.SharedIndexInformer{}, settingListers: map[string]corelisters.ConfigMapLister{},
+		clients: c, namespace: namespace,
+		Settings: map[string]cache.SharedIndexInformer{}, settingListers: map[string]corelisters.ConfigMapLister{},
 	}
 	pools := mcfginformers.NewSharedInformerFactoryWithOptions(c.MachineConfig, 0, mcfginformers.WithTransform(slim))
 	in.Pools = pools.Machineconfiguration().V1().MachineConfigPools().Informer()
@@ -88,6 +96,16 @@ func NewInformers(c Clients, namespace string) (*Informers, error) {
 	return in, nil
 }
 
+// WatchNodes adds the nodes to what is watched, before Start; once is enough.
+func (in *Informers) WatchNodes() {
+	if in.Nodes != nil {
+		return
+	}
+	nodes := informers.NewSharedInformerFactoryWithOptions(in.clients.Core, 0, informers.WithTransform(slim))
+	in.Nodes, in.NodeLister = nodes.Core().V1().Nodes().Informer(), nodes.Core().V1().Nodes().Lister()
+	in.start = append(in.start, nodes.Start)
+}
+
 // Start starts the informers and waits until their caches are filled.
 func (in *Informers) Start(ctx context.Context) error {
 	for _, start := range in.start {
@@ -96,6 +114,9 @@ func (in *Informers) Start(ctx context.Context) error {
 	synced := []cache.InformerSynced{in.Pools.HasSynced, in.Configs.HasSynced, in.Pods.HasSynced, in.BuildMaps.HasSynced}
 	for _, s := range in.Settings {
 		synced = append(synced, s.HasSynced)
+	}
+	if in.Nodes != nil {
+		synced = append(synced, in.Nodes.HasSynced)
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return ErrNotSynced
@@ -158,18 +179,32 @@ func slim(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *mcfgv1.MachineConfigPool:
 		// The sources of the config are many, and stand there twice.
-		o.Spec = mcfgv1.MachineConfigPoolSpec{Configuration: mcfgv1.MachineConfigPoolStatusConfiguration{
-			ObjectReference: corev1.ObjectReference{Name: o.Spec.Configuration.Name},
-		}}
-		o.Status = mcfgv1.MachineConfigPoolStatus{Conditions: o.Status.Conditions}
+		o.Spec = mcfgv1.MachineConfigPoolSpec{
+			Configuration: configurationName(o.Spec.Configuration), MachineConfigSelector: o.Spec.MachineConfigSelector,
+			NodeSelector: o.Spec.NodeSelector, Paused: o.Spec.Paused,
+		}
+		o.Status = mcfgv1.MachineConfigPoolStatus{
+			// A decoder leaves room for nearly as many conditions again.
+			Configuration: configurationName(o.Status.Configuration), Conditions: slices.Clone(o.Status.Conditions), ObservedGeneration: o.Status.ObservedGeneration,
+			MachineCount: o.Status.MachineCount, UpdatedMachineCount: o.Status.UpdatedMachineCount, ReadyMachineCount: o.Status.ReadyMachineCount,
+			UnavailableMachineCount: o.Status.UnavailableMachineCount, DegradedMachineCount: o.Status.DegradedMachineCount,
+		}
 	case *metav1.PartialObjectMetadata:
-		o.ObjectMeta = metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Generation: o.Generation}
+		o.ObjectMeta = metav1.ObjectMeta{
+			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Generation: o.Generation, Labels: o.Labels,
+			CreationTimestamp: o.CreationTimestamp, DeletionTimestamp: o.DeletionTimestamp, OwnerReferences: o.OwnerReferences,
+		}
+	case *corev1.Node:
+		slimNode(o)
 	case *corev1.ConfigMap:
 		if o.Labels[api.LabelRole] == api.RoleInput {
 			o.Data, o.BinaryData = nil, nil
 		}
 		if o.Labels[api.LabelRole] == api.RoleRecord {
 			delete(o.Data, api.KeyLog)
+			o.OwnerReferences = nil
+			o.Labels = only(o.Labels, api.LabelRole)
+			o.Annotations = only(o.Annotations, api.AnnotationPool, api.AnnotationPoolUID, api.AnnotationRenderedConfig)
 		}
 	case *corev1.Pod:
 		o.Spec.Volumes = nil
@@ -181,6 +216,28 @@ func slim(obj any) (any, error) {
 		}
 	}
 	return obj, nil
+}
+
+func configurationName(c mcfgv1.MachineConfigPoolStatusConfiguration) mcfgv1.MachineConfigPoolStatusConfiguration {
+	return mcfgv1.MachineConfigPoolStatusConfiguration{ObjectReference: corev1.ObjectReference{Name: c.Name}}
+}
+
+// slimNode keeps what the status of a pool is made of.
+func slimNode(n *corev1.Node) {
+	maps.DeleteFunc(n.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, mcfgv1.GroupName+"/") })
+	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable}
+	n.Status = corev1.NodeStatus{Conditions: n.Status.Conditions}
+}
+
+// only keeps some keys; their texts are in memory once for all objects.
+func only(m map[string]string, keys ...string) map[string]string {
+	kept := map[string]string{}
+	for _, key := range keys {
+		if value, ok := m[key]; ok {
+			kept[key] = value
+		}
+	}
+	return kept
 }
 
 // slimContainer keeps what a failure's message names.

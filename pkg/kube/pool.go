@@ -6,10 +6,13 @@ import (
 	"fmt"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	applyv1 "github.com/openshift/client-go/machineconfiguration/applyconfigurations/machineconfiguration/v1"
 	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 )
 
 // ReadPool returns a pool from the cache or, live, from the API server; nil when
@@ -55,6 +58,38 @@ func SetPoolConditions(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1
 		"metadata": map[string]any{"resourceVersion": pool.ResourceVersion},
 		"status":   map[string]any{"conditions": conditions},
 	}, "status")
+}
+
+// SetPoolStatus writes what a pool's status tells of its machines, and the
+// whole condition list, guarded as above.
+func SetPoolStatus(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1.MachineConfigPool, s mcfgv1.MachineConfigPoolStatus) (*mcfgv1.MachineConfigPool, error) {
+	return patchPool(ctx, c, pool, map[string]any{
+		"metadata": map[string]any{"resourceVersion": pool.ResourceVersion},
+		"status": map[string]any{
+			"observedGeneration": s.ObservedGeneration, "configuration": s.Configuration, "conditions": s.Conditions,
+			"machineCount": s.MachineCount, "updatedMachineCount": s.UpdatedMachineCount, "readyMachineCount": s.ReadyMachineCount,
+			"unavailableMachineCount": s.UnavailableMachineCount, "degradedMachineCount": s.DegradedMachineCount,
+		},
+	}, "status")
+}
+
+// SetPoolConfiguration makes a rendered config, with what it was made of, the
+// one that a pool targets. It owns that field alone, by server-side apply, and
+// takes it from whoever had it. The write fails when the pool is gone, with a
+// conflict, and when another one of its name is there.
+func SetPoolConfiguration(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1.MachineConfigPool, rendered string, sources []corev1.ObjectReference, manager string) error {
+	configuration := applyv1.MachineConfigPoolStatusConfiguration().
+		WithAPIVersion(mcfgv1.GroupVersion.String()).WithKind("MachineConfig").WithName(rendered)
+	for _, s := range sources {
+		configuration.WithSource(applycorev1.ObjectReference().WithAPIVersion(s.APIVersion).WithKind(s.Kind).WithName(s.Name))
+	}
+	_, err := c.MachineconfigurationV1().MachineConfigPools().Apply(ctx,
+		applyv1.MachineConfigPool(pool.Name).WithUID(pool.UID).WithSpec(applyv1.MachineConfigPoolSpec().WithConfiguration(configuration)),
+		metav1.ApplyOptions{FieldManager: manager, Force: true})
+	if err != nil {
+		return fmt.Errorf("setting the configuration of pool %q: %w", pool.Name, err)
+	}
+	return nil
 }
 
 func patchPool(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1.MachineConfigPool, patch map[string]any, subresources ...string) (*mcfgv1.MachineConfigPool, error) {

@@ -18,9 +18,21 @@ func TestSlim(t *testing.T) {
 	labelled := func(role string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Labels: map[string]string{api.LabelRole: role}}
 	}
+	// Of a record's metadata, what somebody reads.
+	read := metav1.ObjectMeta{
+		Name: "r", UID: "u", ResourceVersion: "5", Labels: map[string]string{api.LabelRole: api.RoleRecord},
+		Annotations: map[string]string{api.AnnotationPool: "p", api.AnnotationPoolUID: "v", api.AnnotationRenderedConfig: "c"},
+	}
+	whole := *read.DeepCopy()
+	whole.OwnerReferences = []metav1.OwnerReference{{Name: "p"}}
+	whole.Labels[api.LabelBuildPod] = ""
+	whole.Annotations[api.AnnotationInputsHash] = "h"
 	configuration := mcfgv1.MachineConfigPoolStatusConfiguration{
 		ObjectReference: corev1.ObjectReference{Name: "rendered-p-a", Kind: "MachineConfig"}, Source: make([]corev1.ObjectReference, 2),
 	}
+	named := mcfgv1.MachineConfigPoolStatusConfiguration{ObjectReference: corev1.ObjectReference{Name: "rendered-p-a"}}
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"e": "f"}}
+	stamp := metav1.Unix(1700000000, 0)
 	conditions := []mcfgv1.MachineConfigPoolCondition{{Type: mcfgv1.MachineConfigPoolUpdated}}
 	tombstone := cache.DeletedFinalStateUnknown{Key: "x"}
 	for name, row := range map[string]struct{ have, want any }{
@@ -32,13 +44,13 @@ func TestSlim(t *testing.T) {
 			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleInput), Data: map[string]string{"a": "b"}, BinaryData: map[string][]byte{"c": nil}},
 			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleInput)},
 		},
-		"records and settings stay": {
-			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
-			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
+		"of records, the log and what nobody reads goes": {
+			&corev1.ConfigMap{ObjectMeta: whole, Data: map[string]string{api.KeyRecord: "b", api.KeyLog: "c"}},
+			&corev1.ConfigMap{ObjectMeta: read, Data: map[string]string{api.KeyRecord: "b"}},
 		},
-		"the log of a record goes": {
-			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b", api.KeyLog: "c"}},
-			&corev1.ConfigMap{ObjectMeta: labelled(api.RoleRecord), Data: map[string]string{"a": "b"}},
+		"settings stay": {
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}}, Data: map[string]string{"c": "d"}},
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}}, Data: map[string]string{"c": "d"}},
 		},
 		"the Dockerfile of a pool named log stays": {
 			&corev1.ConfigMap{Data: map[string]string{api.KeyLog: "RUN true"}},
@@ -65,24 +77,44 @@ func TestSlim(t *testing.T) {
 			&mcfgv1.MachineConfigPool{
 				ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}},
 				Spec: mcfgv1.MachineConfigPoolSpec{
-					NodeSelector: &metav1.LabelSelector{}, Configuration: configuration, Paused: true,
+					NodeSelector: selector, MachineConfigSelector: selector, Configuration: configuration, Paused: true,
+					PinnedImageSets: []mcfgv1.PinnedImageSetRef{{Name: "x"}},
 				},
-				Status: mcfgv1.MachineConfigPoolStatus{MachineCount: 3, Configuration: configuration, Conditions: conditions},
+				Status: mcfgv1.MachineConfigPoolStatus{
+					ObservedGeneration: 6, MachineCount: 5, UpdatedMachineCount: 4, ReadyMachineCount: 3, UnavailableMachineCount: 2, DegradedMachineCount: 1,
+					Configuration: configuration, Conditions: conditions, CertExpirys: []mcfgv1.CertExpiry{{Bundle: "x"}},
+				},
 			},
 			&mcfgv1.MachineConfigPool{
 				ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}},
-				Spec: mcfgv1.MachineConfigPoolSpec{Configuration: mcfgv1.MachineConfigPoolStatusConfiguration{
-					ObjectReference: corev1.ObjectReference{Name: "rendered-p-a"},
-				}},
-				Status: mcfgv1.MachineConfigPoolStatus{Conditions: conditions},
+				Spec:       mcfgv1.MachineConfigPoolSpec{NodeSelector: selector, MachineConfigSelector: selector, Configuration: named, Paused: true},
+				Status: mcfgv1.MachineConfigPoolStatus{
+					ObservedGeneration: 6, MachineCount: 5, UpdatedMachineCount: 4, ReadyMachineCount: 3, UnavailableMachineCount: 2, DegradedMachineCount: 1,
+					Configuration: named, Conditions: conditions,
+				},
 			},
 		},
-		"of configs, what identifies stays": {
+		"of configs, what identifies and selects stays": {
 			&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-				Name: "c", UID: "u", ResourceVersion: "5", Generation: 2,
-				Annotations: map[string]string{"a": "b"}, OwnerReferences: []metav1.OwnerReference{{Name: "p"}},
+				Name: "c", UID: "u", ResourceVersion: "5", Generation: 2, CreationTimestamp: stamp, DeletionTimestamp: &stamp,
+				Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"a": "b"}, OwnerReferences: []metav1.OwnerReference{{Name: "p"}},
 			}},
-			&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "c", UID: "u", ResourceVersion: "5", Generation: 2}},
+			&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+				Name: "c", UID: "u", ResourceVersion: "5", Generation: 2, CreationTimestamp: stamp, DeletionTimestamp: &stamp,
+				Labels: map[string]string{"a": "b"}, OwnerReferences: []metav1.OwnerReference{{Name: "p"}},
+			}},
+		},
+		"of nodes, what agents say stays": {
+			&corev1.Node{
+				ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{api.AnnotationState: "Done", "c": "d"}},
+				Spec:       corev1.NodeSpec{PodCIDR: "10.0.0.0/24", Unschedulable: true},
+				Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady}}, Images: make([]corev1.ContainerImage, 2)},
+			},
+			&corev1.Node{
+				ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{api.AnnotationState: "Done"}},
+				Spec:       corev1.NodeSpec{Unschedulable: true},
+				Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady}}},
+			},
 		},
 		"a tombstone is kept": {tombstone, tombstone},
 	} {

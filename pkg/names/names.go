@@ -18,6 +18,18 @@ const (
 // RenderedPrefix begins the name of every rendered MachineConfig.
 const RenderedPrefix = "rendered-"
 
+// renderedHash is how much of a content's hash a rendered config's name carries:
+// 128 bits, as OpenShift's names do.
+const renderedHash = 32
+
+// Rendered is the name of a pool's rendered MachineConfig. content is Content of
+// its spec: another spec has another name. A pool's name that leaves no room is
+// shortened, as in every object's name.
+func Rendered(pool, content string) string {
+	room := maxObjectName - len(RenderedPrefix) - len("-") - renderedHash
+	return RenderedPrefix + shorten(pool, room) + "-" + content[:renderedHash]
+}
+
 // Build is the name of the pod or Build that builds a rendered config.
 func Build(rendered string) string { return object("build-"+rendered, "") }
 

@@ -176,3 +176,24 @@ func TestHashKeepsFieldsApart(t *testing.T) {
 		}
 	}
 }
+
+func TestRendered(t *testing.T) {
+	content := Content([]byte("a spec"))
+	if name := Rendered("worker", content); name != "rendered-worker-"+content[:32] {
+		t.Errorf("the name is %q", name)
+	}
+	long := strings.Repeat("p.", 126)
+	seen := map[string]bool{}
+	for _, pool := range []string{"worker", "eu.west-1", strings.Repeat("p", 211), strings.Repeat("p", 212), long + "p", long + "q"} {
+		for _, content := range []string{content, Content(nil)} {
+			name := Rendered(pool, content)
+			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 || seen[name] {
+				t.Errorf("pool %q: %q is no object name (%v), or has been given", pool, name, found)
+			}
+			if !strings.HasSuffix(name, "-"+content[:32]) {
+				t.Errorf("pool %q: %q has no hash of the content", pool, name)
+			}
+			seen[name] = true
+		}
+	}
+}

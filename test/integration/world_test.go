@@ -36,6 +36,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/poolstatus"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
@@ -54,6 +56,10 @@ type world struct {
 	Admin    kube.Clients
 	Registry string // host:port/repository
 	Requests *counter
+	// lastWrite is how many writes of the controller get through; 0 for all.
+	lastWrite int
+	// renders adds the loops of clusters where nobody else renders configs.
+	renders bool
 	// grace is that of retention; 0 for the product's own.
 	grace time.Duration
 	// forbidsDeletions makes the registry answer deletions with 405.
@@ -69,6 +75,8 @@ type counter struct {
 	next   http.RoundTripper
 	mu     sync.Mutex
 	writes []string
+	// last is how many writes get through; 0 for all.
+	last int
 }
 
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -76,8 +84,14 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.next.RoundTrip(r)
 	}
 	c.mu.Lock()
-	c.writes = append(c.writes, r.Method+" "+r.URL.Path)
+	dead := c.last > 0 && len(c.writes) >= c.last
+	if !dead {
+		c.writes = append(c.writes, r.Method+" "+r.URL.Path)
+	}
 	c.mu.Unlock()
+	if dead {
+		return nil, errKilled
+	}
 	return c.next.RoundTrip(r)
 }
 
@@ -88,6 +102,13 @@ func (c *counter) Writes() []string {
 	w := c.writes
 	c.writes = nil
 	return w
+}
+
+// Count is how many writes there were since the last call of Writes.
+func (c *counter) Count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.writes)
 }
 
 // newWorld makes an empty namespace's worth of settings and a registry.
@@ -185,7 +206,7 @@ func (w *world) controllerConfig() *rest.Config {
 func (w *world) Start() {
 	w.t.Helper()
 	config := w.controllerConfig()
-	w.Requests = &counter{}
+	w.Requests = &counter{last: w.lastWrite}
 	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { w.Requests.next = rt; return w.Requests })
 	clients, err := kube.NewClients(config)
 	must(w.t, err)
@@ -206,13 +227,23 @@ func (w *world) Start() {
 		Clients: clients, Informers: informers, Namespace: namespace, Recorder: recorder, Metrics: metrics.NewImages(prometheus.NewRegistry()), Clock: clock.RealClock{}, Grace: w.grace,
 	})
 	must(w.t, err)
+	running := []interface{ Run(context.Context) }{builder, keeper}
+	if w.renders {
+		informers.WatchNodes()
+		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Recorder: recorder, Clock: clock.RealClock{}})
+		must(w.t, err)
+		status, err := poolstatus.New(poolstatus.Options{Clients: clients, Informers: informers, Clock: clock.RealClock{}})
+		must(w.t, err)
+		running = append(running, renderer, status)
+	}
 	must(w.t, informers.Start(ctx))
 	w.stop, w.stopped = cancel, make(chan struct{})
 	go func() {
 		defer close(w.stopped)
 		var loops sync.WaitGroup
-		loops.Go(func() { builder.Run(ctx) })
-		loops.Go(func() { keeper.Run(ctx) })
+		for _, loop := range running {
+			loops.Go(func() { loop.Run(ctx) })
+		}
 		loops.Wait()
 		broadcaster.Shutdown()
 	}()

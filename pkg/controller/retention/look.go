@@ -9,8 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/pager"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -137,12 +135,12 @@ func (n *namesCache) read(ctx context.Context, c *Controller, s buildconfig.Sett
 	for i := range pools.Items {
 		found.AddResult(pools.Items[i].Name, pools.Items[i].Annotations[api.AnnotationNewestImage])
 	}
-	err = eachNode(ctx, c, func(annotations map[string]string) {
-		found.Add(annotations[api.AnnotationCurrentImage])
-		found.Add(annotations[api.AnnotationDesiredImage])
+	err = kube.EachNode(ctx, c.Clients, func(node *metav1.PartialObjectMetadata) {
+		found.Add(node.Annotations[api.AnnotationCurrentImage])
+		found.Add(node.Annotations[api.AnnotationDesiredImage])
 	})
 	if err != nil {
-		return found, fmt.Errorf("listing nodes: %w", err)
+		return found, err
 	}
 	maps, err := c.Informers.BuildMapLister.List(labels.SelectorFromSet(labels.Set{api.LabelRole: api.RoleRecord}))
 	if err != nil {
@@ -155,17 +153,4 @@ func (n *namesCache) read(ctx context.Context, c *Controller, s buildconfig.Sett
 	}
 	n.at, n.names = at, found
 	return found, nil
-}
-
-// eachNode reads the nodes' metadata, some hundred at a time.
-func eachNode(ctx context.Context, c *Controller, do func(annotations map[string]string)) error {
-	list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		return c.Clients.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("nodes")).List(ctx, o)
-	})
-	return list.EachListItem(ctx, metav1.ListOptions{}, func(obj runtime.Object) error {
-		if node, ok := obj.(*metav1.PartialObjectMetadata); ok {
-			do(node.Annotations)
-		}
-		return nil
-	})
 }

@@ -1,0 +1,75 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+)
+
+// Values of spec.kernelType (MachineConfigSpec). Empty means the default.
+const (
+	kernelDefault  = "default"
+	kernelRealtime = "realtime"
+	kernel64kPages = "64k-pages"
+)
+
+// Source is one MachineConfig as it was read. It is not changed any more and
+// serves any number of pools at once.
+type Source struct {
+	name string
+	// spec is without the Ignition config.
+	spec     mcfgv1.MachineConfigSpec
+	config   ignition.Config
+	warnings []string
+	// problem says what of it cannot be rendered.
+	problem error
+}
+
+// Read reads a MachineConfig. What is wrong with it is part of the result, and
+// is told when a pool that selects it is rendered.
+func Read(mc *mcfgv1.MachineConfig) *Source {
+	s := &Source{name: mc.Name, spec: *mc.Spec.DeepCopy()}
+	s.spec.Config.Raw, s.spec.Config.Object = nil, nil
+	cfg, warned, err := ignition.Parse(mc.Spec.Config.Raw)
+	if err == nil {
+		err = s.checkReferences(cfg)
+	}
+	if err != nil {
+		err = fmt.Errorf("spec.config: %w", err)
+	}
+	s.config, s.problem = cfg, errors.Join(err, checkKernelType(mc.Spec.KernelType))
+	for _, warning := range warned {
+		s.warn("spec.config: " + warning)
+	}
+	return s
+}
+
+// checkReferences judges what the config refers to by URL. Such configs are
+// fetched when the image is made, and then laid over all that was merged here;
+// a replacement would take the place of it all.
+func (s *Source) checkReferences(cfg ignition.Config) error {
+	if cfg.Ignition.Config.Replace.Source != nil {
+		return errors.New("$.ignition.config.replace: it would replace the configs of the whole pool: put the content of what it refers to here instead")
+	}
+	if len(cfg.Ignition.Config.Merge) > 0 {
+		s.warn("spec.config: $.ignition.config.merge: what it refers to is laid over the MachineConfigs of the whole pool, later ones too")
+	}
+	return nil
+}
+
+func checkKernelType(kernelType string) error {
+	known := []string{kernelDefault, kernelRealtime, kernel64kPages}
+	if kernelType == "" || slices.Contains(known, kernelType) {
+		return nil
+	}
+	return fmt.Errorf("spec.kernelType: %q is not known: use %s, or leave it out", kernelType, strings.Join(known, ", "))
+}
+
+func (s *Source) warn(text string) {
+	s.warnings = append(s.warnings, fmt.Sprintf("MachineConfig %q, %s", s.name, text))
+}
