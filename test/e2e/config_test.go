@@ -193,19 +193,22 @@ func TestNextConfigIsBuiltWithoutPullingTheBase(t *testing.T) {
 	}
 }
 
-func TestRealWorkerConfigIsBuilt(t *testing.T) {
-	config, err := cluster.RealConfig()
+func TestRealWorkerConfigsAreRenderedAndBuilt(t *testing.T) {
+	configs, err := cluster.RealConfigs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config == nil {
-		t.Skip("MOB_TEST_DATA does not name a folder with aws-rendered-worker.json")
+	if configs == nil {
+		t.Skip("MOB_TEST_DATA does not name a folder with aws-worker-machineconfigs.json")
 	}
 	s := newScenario(t)
 	s.baseImage(cluster.BaseImage)
-	s.addWorkers(config)
+	for _, mc := range configs {
+		s.must(cluster.SetMachineConfig(s.ctx, mc))
+	}
+	s.must(cluster.AddRenderedPool(s.ctx, worker))
 	s.must(cluster.OptIn(s.ctx, worker))
-	files := s.files(s.built(config.Name))
+	files := s.files(s.built(s.rendered("")))
 	for path, mode := range map[string]int64{
 		"var/usrlocal/bin/configure-ovs.sh":                             0o755,
 		"etc/mco/internal-registry-pull-secret.json":                    0o600,

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,7 +17,10 @@ import (
 
 const pool = "worker"
 
-// The Dockerfiles of the second and third part.
+// source is where this program and the objects that it applies lie.
+const source = "test/e2e/demo"
+
+// The Dockerfiles of the last two parts.
 var (
 	//go:embed custom.Dockerfile
 	customDockerfile string
@@ -28,7 +33,6 @@ type demo struct {
 	*live.Cluster
 	out    *screen
 	begin  time.Time
-	config string               // the name of the rendered config
 	before map[string]live.File // the files of the image before
 }
 
@@ -48,25 +52,16 @@ func (d *demo) install(ctx context.Context) error {
 }
 
 func (d *demo) configOnly(ctx context.Context) error {
-	d.out.heading("1. A pool is opted in")
-	mc, err := d.RealConfig()
-	if err == nil && mc == nil {
-		mc, err = d.ExampleConfig()
-	}
-	if err != nil {
-		return err
-	}
-	d.config = mc.Name
+	d.out.heading("1. MachineConfigs are applied, and their pool is opted in")
 	if err := d.settings(ctx); err != nil {
 		return err
 	}
-	if err := d.SetMachineConfig(ctx, mc); err != nil {
+	if err := d.show(ctx, "apply", "--filename="+filepath.Join(d.Root, source, "worker.yaml")); err != nil {
 		return err
 	}
-	if err := d.AddPool(ctx, pool, mc.Name); err != nil {
+	if err := d.rendered(ctx); err != nil {
 		return err
 	}
-	d.out.line("The pool %s targets the MachineConfig %s.\n", pool, mc.Name)
 	label := []string{"label", "machineconfigpool/" + pool, api.LabelLayeringEnabled + "="}
 	d.out.command("kubectl " + strings.Join(label, " "))
 	build, err := d.follow(ctx, func(ctx context.Context) error {
@@ -77,6 +72,43 @@ func (d *demo) configOnly(ctx context.Context) error {
 		return err
 	}
 	return d.result(ctx, "label", build)
+}
+
+// rendered shows what the pool came to target, and what it was made of.
+func (d *demo) rendered(ctx context.Context) error {
+	err := live.Eventually(ctx, "the pool targets a rendered config", func(ctx context.Context) error {
+		p, err := d.Pool(ctx, pool)
+		if err == nil && p.Spec.Configuration.Name == "" {
+			err = errors.New("it has none")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return d.show(ctx, "get", "machineconfigpool/"+pool, `--output=jsonpath={.spec.configuration.name}: {.spec.configuration.source[*].name}`)
+}
+
+// oneMore applies a MachineConfig, and does nothing else.
+func (d *demo) oneMore(ctx context.Context) error {
+	d.out.heading("2. One more MachineConfig is applied")
+	p, err := d.Pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(d.Root, source, "motd.yaml")
+	d.out.command("kubectl apply --filename=" + file)
+	build, err := d.follow(ctx, func(ctx context.Context) error {
+		_, err := d.Kubectl(ctx, "apply", "--filename="+file)
+		return err
+	}, named(p.Annotations[api.AnnotationNewestImage]))
+	if err != nil {
+		return err
+	}
+	if err := d.rendered(ctx); err != nil {
+		return err
+	}
+	return d.result(ctx, "MachineConfig", build)
 }
 
 // settings are the ConfigMaps that an administrator writes once. The release
@@ -99,7 +131,7 @@ func (d *demo) settings(ctx context.Context) error {
 }
 
 func (d *demo) custom(ctx context.Context) error {
-	d.out.heading("2. A custom Dockerfile, with two stages and a RUN")
+	d.out.heading("3. A custom Dockerfile, with two stages and a RUN")
 	text := strings.ReplaceAll(customDockerfile, "$PLAIN_IMAGE", d.PlainImage)
 	d.out.indented(text)
 	p, err := d.Pool(ctx, pool)
@@ -121,7 +153,7 @@ func (d *demo) setDockerfile(text string) func(context.Context) error {
 }
 
 func (d *demo) broken(ctx context.Context) error {
-	d.out.heading("3. A Dockerfile that fails, and what the administrator sees")
+	d.out.heading("4. A Dockerfile that fails, and what the administrator sees")
 	d.out.indented(brokenDockerfile)
 	d.out.command("kubectl create configmap " + api.ConfigMapCustomDockerfile + " … # replaced")
 	if _, err := d.follow(ctx, d.setDockerfile(brokenDockerfile), failed); err != nil {
@@ -131,14 +163,15 @@ func (d *demo) broken(ctx context.Context) error {
 	if err := d.show(ctx, "get", "machineconfigpool/"+pool, `--output=jsonpath={.status.conditions[?(@.type=="`+string(mcfgv1.MachineConfigPoolImageBuildDegraded)+`")].message}`); err != nil {
 		return err
 	}
-	if err := d.show(ctx, "logs", "--tail=6", "pod/build-"+d.config); err != nil {
+	p, err := d.Pool(ctx, pool)
+	if err != nil {
 		return err
 	}
-	p, err := d.Pool(ctx, pool)
-	if err == nil {
-		d.out.line("\nThe pool still names the last good image: %s", p.Annotations[api.AnnotationNewestImage])
+	if err := d.show(ctx, "logs", "--tail=6", "pod/build-"+p.Spec.Configuration.Name); err != nil {
+		return err
 	}
-	return err
+	d.out.line("\nThe pool still names the last good image: %s", p.Annotations[api.AnnotationNewestImage])
+	return nil
 }
 
 // show runs kubectl and shows what it prints.

@@ -26,7 +26,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	d := &demo{Cluster: cluster, out: &screen{out: os.Stdout}, begin: time.Now()}
-	for _, part := range []func(context.Context) error{d.install, d.configOnly, d.custom, d.broken} {
+	for _, part := range []func(context.Context) error{d.install, d.configOnly, d.oneMore, d.custom, d.broken} {
 		if err := part(ctx); err != nil {
 			return err
 		}

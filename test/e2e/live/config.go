@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,19 +18,32 @@ func (c *Cluster) ExampleConfig() (*mcfgv1.MachineConfig, error) {
 	return readConfig(filepath.Join(c.Root, "test", "e2e", "testdata", "rendered-worker.yaml"))
 }
 
-// RealConfig is the rendered MachineConfig of a real worker, from the folder
-// MOB_TEST_DATA or from shared/data beside the repository; nil where there is
-// none. The base image that it names is left out.
-func (c *Cluster) RealConfig() (*mcfgv1.MachineConfig, error) {
+// RealConfigs are the MachineConfigs of a real worker, from the folder
+// MOB_TEST_DATA or from shared/data beside the repository; none where there is
+// no such folder. The base image that they name is left out.
+func (c *Cluster) RealConfigs() ([]*mcfgv1.MachineConfig, error) {
 	dir := os.Getenv("MOB_TEST_DATA")
 	if dir == "" {
 		dir = filepath.Join(c.Root, "..", "shared", "data")
 	}
-	mc, err := readConfig(filepath.Join(dir, "aws-rendered-worker.json"))
+	data, err := os.ReadFile(filepath.Join(dir, "aws-worker-machineconfigs.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return mc, err
+	if err != nil {
+		return nil, fmt.Errorf("reading MachineConfigs: %w", err)
+	}
+	var list mcfgv1.MachineConfigList
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("reading MachineConfigs: %w", err)
+	}
+	var configs []*mcfgv1.MachineConfig
+	for _, mc := range list.Items {
+		mc.ObjectMeta = metav1.ObjectMeta{Name: mc.Name, Labels: mc.Labels}
+		mc.Spec.OSImageURL, mc.Spec.BaseOSExtensionsContainerImage = "", ""
+		configs = append(configs, &mc)
+	}
+	return configs, nil
 }
 
 // FileConfig is a rendered MachineConfig with one file.
@@ -51,6 +65,5 @@ func readConfig(path string) (*mcfgv1.MachineConfig, error) {
 		return nil, fmt.Errorf("reading MachineConfig %s: %w", path, err)
 	}
 	mc.ObjectMeta = metav1.ObjectMeta{Name: mc.Name}
-	mc.Spec.OSImageURL, mc.Spec.BaseOSExtensionsContainerImage = "", ""
 	return &mc, nil
 }

@@ -19,12 +19,17 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
-// Reset removes all pools, which takes every build with them, and the user's
-// settings; it returns when nothing is left. Rendered configs and images stay.
+// Reset removes all pools, which takes every build with them, the MachineConfigs
+// that pools can select, and the user's settings; it returns when nothing is left.
+// Rendered configs of the tests' own and images stay.
 func (c *Cluster) Reset(ctx context.Context) error {
 	pools := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools()
 	if err := pools.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		return fmt.Errorf("deleting pools: %w", err)
+	}
+	configs := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigs()
+	if err := configs.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: RoleLabel}); err != nil {
+		return fmt.Errorf("deleting MachineConfigs: %w", err)
 	}
 	for _, name := range []string{api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, api.ConfigMapCustomDockerfile} {
 		err := c.Clients.Core.CoreV1().ConfigMaps(Namespace).Delete(ctx, name, metav1.DeleteOptions{})
@@ -139,6 +144,22 @@ func (c *Cluster) SetMachineConfig(ctx context.Context, mc *mcfgv1.MachineConfig
 func (c *Cluster) AddPool(ctx context.Context, name, config string) error {
 	pool := &mcfgv1.MachineConfigPool{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	pool.Spec.Configuration.Name = config
+	_, err := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Create(ctx, pool, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("making pool %q: %w", name, err)
+	}
+	return nil
+}
+
+// RoleLabel is by which the tests' pools select MachineConfigs.
+const RoleLabel = "machineconfiguration.openshift.io/role"
+
+// AddRenderedPool makes a pool that selects the MachineConfigs and nodes of a
+// role of its name, and is not opted in.
+func (c *Cluster) AddRenderedPool(ctx context.Context, name string) error {
+	pool := &mcfgv1.MachineConfigPool{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	pool.Spec.MachineConfigSelector = &metav1.LabelSelector{MatchLabels: map[string]string{RoleLabel: name}}
+	pool.Spec.NodeSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"node-role.kubernetes.io/" + name: ""}}
 	_, err := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Create(ctx, pool, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("making pool %q: %w", name, err)
