@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -373,6 +376,86 @@ func TestRenderKilledAfterEveryWrite(t *testing.T) {
 		})
 		if writes < last || t.Failed() {
 			break
+		}
+	}
+}
+
+// mishap lets one write that is about a pool fail, once.
+type mishap struct {
+	next  http.RoundTripper
+	mu    sync.Mutex
+	rows  map[string]failing // by pool
+	count map[string]int
+}
+
+// failing is which write of a pool, from 1, fails how.
+type failing struct {
+	write int
+	fault fault
+}
+
+func (m *mishap) RoundTrip(r *http.Request) (*http.Response, error) {
+	send := func() (*http.Response, error) { return m.next.RoundTrip(r) }
+	if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/events") {
+		return send()
+	}
+	about := r.URL.Path
+	if r.GetBody != nil {
+		body, err := r.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		text, err := io.ReadAll(body)
+		if err != nil {
+			return nil, err
+		}
+		about += string(text)
+	}
+	m.mu.Lock()
+	for pool, f := range m.rows {
+		if !strings.Contains(about, pool) {
+			continue
+		}
+		if m.count[pool]++; m.count[pool] == f.write {
+			m.mu.Unlock()
+			return f.fault(r, send)
+		}
+	}
+	m.mu.Unlock()
+	return send()
+}
+
+// TestRenderEveryWriteFailsOnce: whichever write of a pool fails, in whichever
+// way, the pool comes to the same end.
+func TestRenderEveryWriteFailsOnce(t *testing.T) {
+	const writes = 5 // rendered config, target, RenderDegraded, status, and one to spare
+	w := newWorld(t)
+	w.renders = true
+	m := &mishap{rows: map[string]failing{}, count: map[string]int{}}
+	w.wrap = func(next http.RoundTripper) http.RoundTripper { m.next = next; return m }
+	for i := range writes {
+		for name, f := range faults {
+			pool := fmt.Sprintf("write-%d-%s", i+1, strings.ReplaceAll(name, " ", "-"))
+			m.rows[pool] = failing{i + 1, f}
+			w.addRendered(pool)
+			w.apply("00-"+pool, pool, "/etc/a", "one")
+		}
+	}
+	w.Start()
+	for pool := range m.rows {
+		name := w.targeted(pool, "", "/etc/a")
+		w.shows(pool, mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionFalse)
+		w.shows(pool, mcfgv1.MachineConfigPoolUpdated, corev1.ConditionTrue, name)
+		w.shows(pool, mcfgv1.MachineConfigPoolDegraded, corev1.ConditionFalse)
+		if all := w.renderedOf(pool); len(all) != 1 {
+			t.Errorf("pool %s has %q", pool, all)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for pool, f := range m.rows {
+		if f.write < writes && m.count[pool] < f.write {
+			t.Errorf("pool %s had %d writes only", pool, m.count[pool])
 		}
 	}
 }

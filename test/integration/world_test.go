@@ -56,6 +56,8 @@ type world struct {
 	Admin    kube.Clients
 	Registry string // host:port/repository
 	Requests *counter
+	// wrap stands between the controller and the API server; nil for nothing.
+	wrap func(http.RoundTripper) http.RoundTripper
 	// lastWrite is how many writes of the controller get through; 0 for all.
 	lastWrite int
 	// renders adds the loops of clusters where nobody else renders configs.
@@ -208,6 +210,9 @@ func (w *world) Start() {
 	config := w.controllerConfig()
 	w.Requests = &counter{last: w.lastWrite}
 	config.Wrap(func(rt http.RoundTripper) http.RoundTripper { w.Requests.next = rt; return w.Requests })
+	if w.wrap != nil {
+		config.Wrap(w.wrap)
+	}
 	clients, err := kube.NewClients(config)
 	must(w.t, err)
 	informers, err := kube.NewInformers(clients, namespace)

@@ -121,6 +121,11 @@ func (c *Controller) compute(pool *mcfgv1.MachineConfigPool) (mcfgv1.MachineConf
 			nodes = append(nodes, node)
 		}
 	}
-	members := poolstatus.Assign(c.pools(), nodes)[pool.Name]
+	// With no node to share it is nobody's business but the pool's.
+	all := []*mcfgv1.MachineConfigPool{pool}
+	if len(nodes) > 0 {
+		all = c.pools()
+	}
+	members := poolstatus.Assign(all, nodes)[pool.Name]
 	return poolstatus.Compute(pool, members, c.Clock.Now()), nil
 }

@@ -44,7 +44,7 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if err == nil {
 		err = c.settle(ctx, pool, rendered)
 	}
-	problem, after, err := sort(err)
+	problem, after, err := sortOut(err)
 	if err != nil {
 		return 0, err
 	}
@@ -57,8 +57,8 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	return after, c.collect(ctx, pool, configs, rendered.Config.Name)
 }
 
-// sort tells what a user has to mend from what is tried again.
-func sort(err error) (problem *poolstatus.Problem, after time.Duration, again error) {
+// sortOut tells what a user has to mend from what is tried again.
+func sortOut(err error) (problem *poolstatus.Problem, after time.Duration, again error) {
 	var taken *render.TakenError
 	var refusal *render.Refusal
 	switch {
