@@ -42,7 +42,8 @@ func TestApplyLeadsToAnImage(t *testing.T) {
 	apply("worker.yaml")
 	s.must(cluster.OptIn(s.ctx, worker))
 	first := s.rendered("")
-	compareFiles(t, s.files(s.built(first)), map[string]live.File{
+	image := s.built(first)
+	compareFiles(t, s.files(image), map[string]live.File{
 		"etc/motd":                    file(0o644, 0, "This image was built for the pool worker.\n"),
 		"var/usrlocal/bin/node-agent": file(0o755, 0, "#!/bin/sh\nexec sleep infinity\n"),
 	})
@@ -52,6 +53,20 @@ func TestApplyLeadsToAnImage(t *testing.T) {
 		"etc/motd":                    file(0o644, 0, "This line came with one kubectl apply.\n"),
 		"var/usrlocal/bin/node-agent": file(0o755, 0, "#!/bin/sh\nexec sleep infinity\n"),
 	})
+
+	// What comes back to an earlier content has its image already.
+	_, err := cluster.Kubectl(s.ctx, "delete", "machineconfig/50-worker-motd")
+	s.must(err)
+	if back := s.rendered(second); back != first {
+		t.Errorf("without the second MachineConfig the pool targets %s, not %s", back, first)
+	}
+	if again := s.built(first); again.Pullspec != image.Pullspec {
+		t.Errorf("the image of %s was %s and is %s", first, image.Pullspec, again.Pullspec)
+	}
+	apply("motd.yaml")
+	if third := s.rendered(first); third != second {
+		t.Errorf("with it again the pool targets %s, not %s", third, second)
+	}
 
 	bad := live.FileConfig("60-worker-bad", "relative", "")
 	bad.Labels = map[string]string{live.RoleLabel: worker}
