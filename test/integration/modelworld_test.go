@@ -63,11 +63,13 @@ type batch struct {
 	writes   int
 	latest   time.Time
 	killIn   int // writes until the controller is killed; 0 for never
-	process  *process
-	base     int // of the base image
-	keep     int // images
-	end      context.CancelFunc
-	laps     []string // when its parts were done
+	// awaitsKill is true while somebody will start another one.
+	awaitsKill bool
+	process    *process
+	base       int // of the base image
+	keep       int // images
+	end        context.CancelFunc
+	laps       []string // when its parts were done
 }
 
 // process is a controller that runs.
@@ -213,11 +215,21 @@ func (b *batch) around(r *http.Request, about string, send func() (*http.Respons
 		return faults[fault](r, send)
 	}
 	response, err := send()
-	if killed && process != nil {
+	if killed && b.killAwaited(process) {
 		b.everyone("the controller is killed after a write about %s", name)
-		process.wire.kill()
 	}
 	return response, err
+}
+
+// killAwaited kills a controller, unless nobody waits any more to start another.
+func (b *batch) killAwaited(p *process) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.awaitsKill && p != nil && p == b.process {
+		p.wire.kill()
+		return true
+	}
+	return false
 }
 
 // Faults of a controller that is killed after a write about one pool, while it
@@ -310,11 +322,11 @@ func pause(ctx context.Context, d time.Duration) {
 
 func (b *batch) killSomewhere(over <-chan struct{}) {
 	b.mu.Lock()
-	b.killIn = 1 + b.random.IntN(50)
+	b.killIn, b.awaitsKill = 1+b.random.IntN(50), true
 	b.mu.Unlock()
 	b.await(over, 300, b.process.wire.killed)
 	b.mu.Lock()
-	b.killIn = 0
+	b.killIn, b.awaitsKill = 0, false
 	dead := b.process.wire.killed()
 	b.mu.Unlock()
 	if dead {

@@ -26,15 +26,68 @@ func (c *Cluster) OpenImage(pullspec string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	options := []remote.Option{remote.WithTransport(c.registry)}
-	if ref.Context().RegistryStr() == c.AuthRegistry {
-		options = append(options, remote.WithAuth(&authn.Basic{Username: c.AuthUser, Password: c.AuthPassword}))
-	}
-	image, err := remote.Image(ref, options...)
+	image, err := remote.Image(ref, c.registryOptions(ref)...)
 	if err != nil {
 		return Image{}, fmt.Errorf("reading image %s: %w", pullspec, err)
 	}
 	return Image{Pullspec: pullspec, Image: image}, nil
+}
+
+func (c *Cluster) registryOptions(ref name.Reference) []remote.Option {
+	options := []remote.Option{remote.WithTransport(c.registry)}
+	if ref.Context().RegistryStr() == c.AuthRegistry {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: c.AuthUser, Password: c.AuthPassword}))
+	}
+	return options
+}
+
+// OpenPlatforms reads the images of an index.
+func (c *Cluster) OpenPlatforms(pullspec string) ([]Image, error) {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return nil, err
+	}
+	index, err := remote.Index(ref, c.registryOptions(ref)...)
+	if err != nil {
+		return nil, fmt.Errorf("reading index %s: %w", pullspec, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("reading index %s: %w", pullspec, err)
+	}
+	var images []Image
+	for _, m := range manifest.Manifests {
+		image, err := index.Image(m.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s of index %s: %w", m.Digest, pullspec, err)
+		}
+		images = append(images, Image{Pullspec: ref.Context().Digest(m.Digest.String()).String(), Image: image})
+	}
+	return images, nil
+}
+
+// PushImage puts an image of the tests' own into a registry.
+func (c *Cluster) PushImage(pullspec string, image v1.Image) error {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return err
+	}
+	if err := remote.Write(ref, image, c.registryOptions(ref)...); err != nil {
+		return fmt.Errorf("pushing %s: %w", pullspec, err)
+	}
+	return nil
+}
+
+// PushIndex does that with an index and all its images.
+func (c *Cluster) PushIndex(pullspec string, index v1.ImageIndex) error {
+	ref, err := name.ParseReference(pullspec)
+	if err != nil {
+		return err
+	}
+	if err := remote.WriteIndex(ref, index, c.registryOptions(ref)...); err != nil {
+		return fmt.Errorf("pushing %s: %w", pullspec, err)
+	}
+	return nil
 }
 
 // Labels of the image.
