@@ -68,6 +68,9 @@ func Build(ctx context.Context, mc *mcfgv1.MachineConfig, base *Tree, deps Deps)
 	if err := b.units(ctx, cfg.Systemd.Units); err != nil {
 		return nil, err
 	}
+	if err := b.kernelArguments(mc.Spec.KernelArguments); err != nil {
+		return nil, err
+	}
 	if err := b.currentConfig(mc); err != nil {
 		return nil, err
 	}

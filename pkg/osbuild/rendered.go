@@ -16,7 +16,7 @@ import (
 
 // summaryVersion changes when Summarize comes to say something else of the same
 // MachineConfig.
-const summaryVersion = 1
+const summaryVersion = 2
 
 // RenderedConfig is what the decisions need of a rendered MachineConfig. A
 // record keeps that of what was built, so that a controller which starts need
@@ -59,7 +59,7 @@ func Summarize(mc *mcfgv1.MachineConfig) (*RenderedConfig, error) {
 		Unsupported: unsupported(mc.Spec),
 	}
 	if len(mc.Spec.KernelArguments) > 0 {
-		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.kernelArguments of MachineConfig %q are not part of the image; the node's own agent has to set them", mc.Name)})
+		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.kernelArguments of MachineConfig %q are part of the image only where the base image has bootc; elsewhere the node's own agent has to set them", mc.Name)})
 	}
 	if mc.Spec.FIPS {
 		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.fips of MachineConfig %q is not part of the image; it is set when a node is installed", mc.Name)})
