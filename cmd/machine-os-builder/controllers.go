@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/basepoll"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/poolstatus"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
@@ -36,12 +37,13 @@ var controllers = []struct {
 }{
 	{osbuild.Name, newBuilder},
 	{retention.Name, newKeeper},
+	{basepoll.Name, newBasePoll},
 	{render.Name, newRenderer},
 	{poolstatus.Name, newPoolStatus},
 }
 
 // defaultControllers leave to OpenShift's machine-config-controller what it does.
-var defaultControllers = []string{osbuild.Name, retention.Name}
+var defaultControllers = []string{osbuild.Name, retention.Name, basepoll.Name}
 
 func controllerNames() []string {
 	var names []string
@@ -78,6 +80,10 @@ func newKeeper(s surroundings) (loop, error) {
 		Clients: s.clients, Informers: s.informers, Namespace: s.options.namespace,
 		Recorder: s.recorder, Metrics: metrics.NewImages(s.measures), Clock: clock.RealClock{},
 	})
+}
+
+func newBasePoll(s surroundings) (loop, error) {
+	return basepoll.New(basepoll.Options{Clients: s.clients, Informers: s.informers, Namespace: s.options.namespace, Clock: clock.RealClock{}})
 }
 
 func newRenderer(s surroundings) (loop, error) {

@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := options{
 		namespace: api.DefaultNamespace, builderImage: "registry.example.com/builder:1", healthAddress: ":8081", metricsAddress: ":8080",
-		controllers: []string{"osbuild", "retention"}, leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
+		controllers: []string{"osbuild", "retention", "basepoll"}, leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults %+v, want %+v", got, want)

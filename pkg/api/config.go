@@ -24,6 +24,7 @@ const (
 	KeyBuildTimeout             = "buildTimeout"
 	KeyMaxBuildRetries          = "maxBuildRetries"
 	KeyImagesToKeep             = "imagesToKeep"
+	KeyBaseImagePollInterval    = "baseImagePollInterval"
 	KeyBuildPodResources        = "buildPodResources"
 	KeyBuildPodNodeSelector     = "buildPodNodeSelector"
 	KeyBuildPodTolerations      = "buildPodTolerations"

@@ -31,7 +31,9 @@ type Settings struct {
 	BuildTimeout        time.Duration
 	MaxBuildRetries     int
 	ImagesToKeep        int
-	Scheduling          buildspec.Scheduling
+	// BaseImagePollInterval is how often the base's tag is looked at; 0 for never.
+	BaseImagePollInterval time.Duration
+	Scheduling            buildspec.Scheduling
 
 	// BaseImage and ExtensionsImage are the cluster's; a rendered config may name others.
 	BaseImage       string
@@ -82,6 +84,7 @@ func (r *reader) readBuildConfig(s *Settings) {
 	s.BuilderImage = r.pullspec(api.KeyBuilderImagePullspec)
 	s.MaxConcurrentBuilds = r.integer(api.KeyMaxConcurrentBuilds, DefaultMaxConcurrentBuilds, 1)
 	s.BuildTimeout = r.duration(api.KeyBuildTimeout, DefaultBuildTimeout)
+	s.BaseImagePollInterval = r.duration(api.KeyBaseImagePollInterval, 0)
 	s.MaxBuildRetries = r.integer(api.KeyMaxBuildRetries, DefaultMaxBuildRetries, 0)
 	s.ImagesToKeep = r.integer(api.KeyImagesToKeep, DefaultImagesToKeep, 1)
 	r.yaml(api.KeyBuildPodResources, &s.Scheduling.Resources)

@@ -73,6 +73,10 @@ func TestEveryKey(t *testing.T) {
 			right: map[string]func(*Settings){"90m": func(s *Settings) { s.BuildTimeout = 90 * time.Minute }, "1s": func(s *Settings) { s.BuildTimeout = time.Second }},
 			wrong: []string{"60", "0s", "-1h", "999ms", "1 hour", "600000h"},
 		},
+		api.KeyBaseImagePollInterval: {
+			right: map[string]func(*Settings){"24h": func(s *Settings) { s.BaseImagePollInterval = 24 * time.Hour }},
+			wrong: []string{"daily", "0s", "-1h"},
+		},
 		api.KeyMaxBuildRetries: {
 			right: map[string]func(*Settings){"0": func(s *Settings) { s.MaxBuildRetries = 0 }, "7": func(s *Settings) { s.MaxBuildRetries = 7 }},
 			wrong: []string{"-1", "many"},

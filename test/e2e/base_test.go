@@ -186,3 +186,26 @@ func must[T any](v T, err error) func(*testing.T) T {
 		return v
 	}
 }
+
+// TestMovedBaseIsRebuilt polls a base by its tag, which then names another image.
+func TestMovedBaseIsRebuilt(t *testing.T) {
+	s := newScenario(t)
+	plain, err := cluster.OpenImage(cluster.PlainImage)
+	s.must(err)
+	base := cluster.Registry + "/e2e/bases:moving"
+	s.must(cluster.PushImage(base, plain))
+	s.configure(map[string]string{api.KeyBaseImagePollInterval: "1s"})
+	s.baseImage(base)
+	config := live.FileConfig("rendered-worker-moving", "/etc/generation", "1")
+	s.addWorkers(config)
+	s.must(cluster.OptIn(s.ctx, worker))
+	s.built(config.Name)
+
+	s.must(cluster.PushImage(base, withUser(t, plain)))
+	image := s.built(config.Name)
+	below, err := cluster.OpenImage(base)
+	s.must(err)
+	files, err := image.FilesAbove(below)
+	s.must(err)
+	compareFiles(t, files, map[string]live.File{"etc/generation": file(0o644, 0, "1")})
+}

@@ -35,6 +35,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller/basepoll"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/poolstatus"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
@@ -56,6 +57,8 @@ type world struct {
 	Admin    kube.Clients
 	Registry string // host:port/repository
 	Requests *counter
+	// resolve says what the tag of a base image names; nil asks its registry.
+	resolve func(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error)
 	// wrap stands between the controller and the API server; nil for nothing.
 	wrap func(http.RoundTripper) http.RoundTripper
 	// lastWrite is how many writes of the controller get through; 0 for all.
@@ -232,7 +235,9 @@ func (w *world) Start() {
 		Clients: clients, Informers: informers, Namespace: namespace, Recorder: recorder, Metrics: metrics.NewImages(prometheus.NewRegistry()), Clock: clock.RealClock{}, Grace: w.grace,
 	})
 	must(w.t, err)
-	running := []interface{ Run(context.Context) }{builder, keeper}
+	poller, err := basepoll.New(basepoll.Options{Clients: clients, Informers: informers, Namespace: namespace, Clock: clock.RealClock{}, Resolve: w.resolve})
+	must(w.t, err)
+	running := []interface{ Run(context.Context) }{builder, keeper, poller}
 	if w.renders {
 		informers.WatchNodes()
 		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Recorder: recorder, Clock: clock.RealClock{}})

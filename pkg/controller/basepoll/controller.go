@@ -1,0 +1,184 @@
+package basepoll
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// Name of the loop in logs and metrics.
+const Name = "basepoll"
+
+// tokenPrefix begins the tokens of rebuilds that this loop asks for.
+const tokenPrefix = "base-"
+
+// timeout bounds one question to a registry. The loop has a worker of its own,
+// which nobody waits for.
+const timeout = 30 * time.Second
+
+// Options are what the loop is made of.
+type Options struct {
+	Clients   kube.Clients
+	Informers *kube.Informers
+	Namespace string
+	Clock     clock.WithTicker
+	// Resolve returns the digest that a pullspec names; nil for the real way.
+	Resolve func(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error)
+}
+
+// Controller is the loop.
+type Controller struct {
+	Options
+	runner *controller.Runner
+	// resolved is what pullspecs named. It is the worker's own, which is only one.
+	resolved map[string]resolved
+}
+
+// resolved is what a pullspec named, and when.
+type resolved struct {
+	digest string
+	at     time.Time
+}
+
+// New wires the loop to its informers, which must not run yet.
+func New(o Options) (*Controller, error) {
+	if o.Resolve == nil {
+		o.Resolve = resolveOnce
+	}
+	c := &Controller{Options: o, resolved: map[string]resolved{}}
+	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
+	return c, errors.Join(
+		kube.Listen(c.Informers.Pools, c.poolEvent),
+		kube.Listen(c.Informers.Settings[api.ConfigMapBuildConfig], c.settingEvent),
+	)
+}
+
+func resolveOnce(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error) {
+	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Retry: registry.Retry{Tries: 1}})
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	return client.Resolve(ctx, pullspec)
+}
+
+// Run works until the context ends, then waits for what is under way.
+func (c *Controller) Run(ctx context.Context) { c.runner.Run(ctx, 1) }
+
+func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
+	if after == nil || before == nil || before.Annotations[api.AnnotationNewestImage] != after.Annotations[api.AnnotationNewestImage] {
+		c.runner.Enqueue(cmp.Or(after, before).Name)
+	}
+}
+
+// settingEvent wakes all pools: the interval may have changed.
+func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
+	pools, err := c.Informers.PoolLister.List(labels.Everything())
+	if err != nil {
+		return // a lister's List has no error to give
+	}
+	for _, p := range pools {
+		c.runner.Enqueue(p.Name)
+	}
+}
+
+// sync looks at the base of one pool's image. A registry that does not answer is
+// asked again at the next interval.
+func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
+	settings, problems := buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
+	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, false)
+	if err != nil {
+		return 0, err
+	}
+	if settings.BaseImagePollInterval == 0 || len(problems) > 0 || pool == nil || !polled(pool) {
+		return 0, nil
+	}
+	base, digest := c.base(pool)
+	if base == "" {
+		return settings.BaseImagePollInterval, nil
+	}
+	now, err := c.resolve(ctx, base, settings)
+	if err != nil {
+		klog.FromContext(ctx).Info("Base image is not looked at", "image", base, "cause", err.Error())
+		return settings.BaseImagePollInterval, nil
+	}
+	if now != digest {
+		err = c.ask(ctx, name, now)
+	}
+	return settings.BaseImagePollInterval, err
+}
+
+// polled is true for a pool that has an image to poll the base of.
+func polled(pool *mcfgv1.MachineConfigPool) bool {
+	_, optedIn := pool.Labels[api.LabelLayeringEnabled]
+	return optedIn && pool.DeletionTimestamp == nil && pool.Annotations[api.AnnotationNewestImage] != ""
+}
+
+// base returns the base that a pool's image was built on, and its digest then;
+// empty for one by digest, which does not move, and for an image without a record
+// of its build.
+func (c *Controller) base(pool *mcfgv1.MachineConfigPool) (pullspec, digest string) {
+	for _, m := range c.Informers.BuildMapsOf(pool.Name) {
+		r, err := osbuild.ParseRecord([]byte(m.Data[api.KeyRecord]))
+		if m.Labels[api.LabelRole] != api.RoleRecord || err != nil || r.Image != pool.Annotations[api.AnnotationNewestImage] {
+			continue
+		}
+		if r.BaseDigest != "" && !strings.Contains(r.Inputs.BaseImage, "@") {
+			return r.Inputs.BaseImage, r.BaseDigest
+		}
+	}
+	return "", ""
+}
+
+// resolve asks once for all pools that have a base in common.
+func (c *Controller) resolve(ctx context.Context, pullspec string, s buildconfig.Settings) (string, error) {
+	if known, ok := c.resolved[pullspec]; ok && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
+		return known.digest, nil
+	}
+	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients.Core, c.Namespace, s)
+	if err != nil {
+		return "", err
+	}
+	if len(problems) > 0 {
+		return "", errors.New(problems.String())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	digest, err := c.Resolve(ctx, pullspec, a)
+	if err != nil {
+		return "", errors.New(redact.New(a.Credentials.Secrets()...).Text(err.Error()))
+	}
+	c.resolved[pullspec] = resolved{digest, c.Clock.Now()}
+	return digest, nil
+}
+
+// ask asks for a rebuild, unless that was asked for.
+func (c *Controller) ask(ctx context.Context, name, digest string) error {
+	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, true)
+	if pool == nil || err != nil {
+		return err
+	}
+	token := tokenPrefix + digest
+	if !polled(pool) || pool.Annotations[api.AnnotationRebuild] == token {
+		return nil
+	}
+	klog.FromContext(ctx).Info("The base image has moved, asking for a rebuild", "digest", digest)
+	_, err = kube.AnnotatePool(ctx, c.Clients.MachineConfig, pool, map[string]string{api.AnnotationRebuild: token})
+	return err
+}
