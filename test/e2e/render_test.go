@@ -85,8 +85,11 @@ func TestApplyLeadsToAnImage(t *testing.T) {
 	s.eventually("its rendered configs go with the pool", func() error {
 		for _, name := range []string{first, second} {
 			_, err := cluster.Clients.MachineConfig.MachineconfigurationV1().MachineConfigs().Get(s.ctx, name, metav1.GetOptions{})
+			if err == nil {
+				return fmt.Errorf("%s is there", name)
+			}
 			if !apierrors.IsNotFound(err) {
-				return fmt.Errorf("%s is there: %v", name, err)
+				return err
 			}
 		}
 		return nil

@@ -18,17 +18,18 @@ import (
 func TestMovedBaseIsRebuilt(t *testing.T) {
 	const config = "rendered-worker-a1"
 	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
-	var now, asked atomic.Value
-	now.Store(digest("1"))
+	var now, asked atomic.Pointer[string]
+	names := func(digest string) { now.Store(&digest) }
+	names(digest("1"))
 	var looks atomic.Int32
 	w := newWorld(t)
 	w.resolve = func(_ context.Context, pullspec string, _ kube.RegistryAccess) (string, error) {
-		asked.Store(pullspec)
+		asked.Store(&pullspec)
 		looks.Add(1)
-		if now.Load() == "" {
+		if *now.Load() == "" {
 			return "", errors.New("silent")
 		}
-		return now.Load().(string), nil
+		return *now.Load(), nil
 	}
 	looked := func() {
 		t.Helper()
@@ -55,15 +56,15 @@ func TestMovedBaseIsRebuilt(t *testing.T) {
 	w.Start()
 	built(digest("1"))
 	looked()
-	now.Store("")
+	names("")
 	looked()
-	if asked.Load() != "registry.example.com/os/base:1" {
-		t.Errorf("asked for %v", asked.Load())
+	if *asked.Load() != "registry.example.com/os/base:1" {
+		t.Errorf("asked for %s", *asked.Load())
 	}
 	if token, asks := w.pool("worker").Annotations[api.AnnotationRebuild]; asks || w.exists("pod", "build-"+config) {
 		t.Errorf("a base that stays is built upon again: %q", token)
 	}
-	now.Store(digest("2"))
+	names(digest("2"))
 	built(digest("2"))
 	if token := w.pool("worker").Annotations[api.AnnotationRebuild]; token != "base-"+digest("2") {
 		t.Errorf("the rebuild was asked for by %q", token)
