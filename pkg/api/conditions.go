@@ -74,7 +74,15 @@ const (
 	ReasonConflictingMachineConfigs = "ConflictingMachineConfigs"
 	// ReasonRenderedConfigTaken: a MachineConfig of the rendered one's name is another's.
 	ReasonRenderedConfigTaken = "RenderedConfigTaken"
+	// ReasonCannotCreateRenderedConfig: the API server refuses the rendered config.
+	ReasonCannotCreateRenderedConfig = "CannotCreateRenderedConfig"
 )
+
+// RenderReasons are those of RenderDegraded that the render loop writes.
+var RenderReasons = []string{
+	ReasonRendered, ReasonInvalidSelector, ReasonNoMachineConfigs, ReasonInvalidMachineConfig,
+	ReasonConflictingMachineConfigs, ReasonRenderedConfigTaken, ReasonCannotCreateRenderedConfig,
+}
 
 // Reasons of Updated, Updating, NodeDegraded and Degraded.
 const (

@@ -24,23 +24,23 @@ func parseError(rpt report.Report, text []byte, err error) error {
 // fatal puts the report's fatal entries into one error; nil when it has none.
 func fatal(rpt report.Report, text []byte) error {
 	var found []string
-	more := 0
 	for _, entry := range rpt.Entries {
-		switch {
-		case !entry.Kind.IsFatal():
-		case len(found) < maxFindings:
+		if entry.Kind.IsFatal() {
 			found = append(found, entry.String()+identity(text, entry.Context))
-		default:
-			more++
 		}
 	}
 	if len(found) == 0 {
 		return nil
 	}
-	if more > 0 {
-		found = append(found, fmt.Sprintf("and %d more", more))
+	return errors.New(strings.Join(few(found), "; "))
+}
+
+// few keeps the first of a list of findings, and says how many more there are.
+func few(found []string) []string {
+	if more := len(found) - maxFindings; more > 0 {
+		return append(found[:maxFindings:maxFindings], fmt.Sprintf("and %d more", more))
 	}
-	return errors.New(strings.Join(found, "; "))
+	return found
 }
 
 // warnings lists the report's other entries.
@@ -51,7 +51,7 @@ func warnings(rpt report.Report) []string {
 			out = append(out, entry.String())
 		}
 	}
-	return out
+	return few(out)
 }
 
 // identity names the innermost part of a config around a place that has a path,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/ign-converter/translate/v24tov31"
 	"github.com/coreos/ignition/config/v2_4"
+	"github.com/coreos/ignition/config/validate/report"
 	"github.com/coreos/ignition/v2/config/v3_5"
 )
 
@@ -17,12 +18,9 @@ import (
 // units, paths through links of the config itself, filesystems without a path.
 func parse2(raw []byte) (Config, []string, error) {
 	old, rpt, err := v2_4.Parse(raw)
+	found := findings2(rpt)
 	if err != nil {
-		return Config{}, nil, fmt.Errorf("reading Ignition config of spec 2: %w: %s", err, rpt.String())
-	}
-	var warned []string
-	for _, entry := range rpt.Entries {
-		warned = append(warned, strings.ReplaceAll(entry.String(), "\n", ": "))
+		return Config{}, nil, fmt.Errorf("reading Ignition config of spec 2: %w: %s", err, strings.Join(found, "; "))
 	}
 	converted, err := v24tov31.Translate(old, nil)
 	if err != nil {
@@ -37,5 +35,16 @@ func parse2(raw []byte) (Config, []string, error) {
 		return Config{}, nil, parseError(rpt3, text, err)
 	}
 	dropSpecialBits(&cfg)
-	return cfg, append(warned, warnings(rpt3)...), nil
+	return cfg, append(found, warnings(rpt3)...), nil
+}
+
+// findings2 lists a report's entries without what they highlight: that is the
+// line of the text, which in JSON can be all of it, secrets included.
+func findings2(rpt report.Report) []string {
+	var found []string
+	for _, entry := range rpt.Entries {
+		entry.Highlight = ""
+		found = append(found, strings.ReplaceAll(entry.String(), "\n", ": "))
+	}
+	return few(found)
 }

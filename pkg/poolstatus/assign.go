@@ -40,7 +40,7 @@ func Assign(pools []*mcfgv1.MachineConfigPool, nodes []Node) map[string]*Members
 		members[p.Name] = m
 		selector, err := metav1.LabelSelectorAsSelector(p.Spec.NodeSelector)
 		if err != nil {
-			m.Problems = append(m.Problems, fmt.Sprintf("spec.nodeSelector of the pool is invalid: %v: correct it", err))
+			m.Problems = append(m.Problems, "spec.nodeSelector of the pool is no valid label selector: correct its keys, operators and values")
 			continue
 		}
 		if p.Spec.NodeSelector != nil && !selector.Empty() {

@@ -127,6 +127,14 @@ func Rendered(conditions []mcfgv1.MachineConfigPoolCondition, problem *Problem, 
 	return set(slices.Clone(conditions), c, now)
 }
 
+// Unrendered returns the conditions of a pool that is not rendered here: what
+// was told of its rendering is gone, unless somebody else told it.
+func Unrendered(conditions []mcfgv1.MachineConfigPoolCondition) []mcfgv1.MachineConfigPoolCondition {
+	return slices.DeleteFunc(slices.Clone(conditions), func(c mcfgv1.MachineConfigPoolCondition) bool {
+		return c.Type == mcfgv1.MachineConfigPoolRenderDegraded && slices.Contains(api.RenderReasons, c.Reason)
+	})
+}
+
 // What a message shows of machines, so that a pool of thousands still has one
 // that is read.
 const (

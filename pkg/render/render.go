@@ -84,7 +84,17 @@ func problems(sources []*Source) *Refusal {
 	if len(found) == 0 {
 		return nil
 	}
-	return &Refusal{api.ReasonInvalidMachineConfig, strings.Join(found, "; ") + ": correct it, or take away the label by which the pool selects it"}
+	return &Refusal{api.ReasonInvalidMachineConfig, bounded(strings.Join(found, "; ")) + ": correct it, or take away the label by which the pool selects it"}
+}
+
+// maxMessage is how many runes a message has room for: it goes into conditions.
+const maxMessage = 4000
+
+func bounded(text string) string {
+	if runes := []rune(text); len(runes) > maxMessage {
+		return string(runes[:maxMessage]) + " …"
+	}
+	return text
 }
 
 // mergeFields merges all but the Ignition configs. Lists are never nil: the
@@ -119,7 +129,7 @@ func mergeIgnition(sources []*Source) (ignition.Config, error) {
 	if errors.As(err, &conflict) {
 		return ignition.Config{}, &Refusal{api.ReasonConflictingMachineConfigs, fmt.Sprintf(
 			"MachineConfig %q does not go with those of the pool that come before it by name; merged, spec.config is invalid: %v: change it or them",
-			sources[conflict.Index].name, conflict.Err)}
+			sources[conflict.Index].name, bounded(conflict.Err.Error()))}
 	}
 	if err != nil {
 		return ignition.Config{}, err

@@ -30,23 +30,27 @@ func Select[T metav1.Object](pool *mcfgv1.MachineConfigPool, configs []T) (selec
 	if err != nil {
 		return nil, nil, err
 	}
+	var passed []string
 	for _, mc := range configs {
 		_, rendered := PoolOf(mc)
 		switch {
 		case rendered, !selector.Matches(labels.Set(mc.GetLabels())):
 		case strings.HasPrefix(mc.GetName(), names.RenderedPrefix):
-			warnings = append(warnings, fmt.Sprintf("MachineConfig %q matches spec.machineConfigSelector and is passed over: names that begin with %q are those of rendered configs; rename it",
-				mc.GetName(), names.RenderedPrefix))
+			passed = append(passed, mc.GetName())
 		default:
 			selected = append(selected, mc)
 		}
 	}
+	slices.Sort(passed)
+	for _, name := range passed {
+		warnings = append(warnings, fmt.Sprintf("MachineConfig %q matches spec.machineConfigSelector and is passed over: names that begin with %q are those of rendered configs; rename it",
+			name, names.RenderedPrefix))
+	}
 	if len(selected) == 0 {
-		return nil, nil, &Refusal{api.ReasonNoMachineConfigs, fmt.Sprintf(
-			"no MachineConfig matches spec.machineConfigSelector %q of the pool: label one so, or correct the selector", selector)}
+		none := fmt.Sprintf("no MachineConfig matches spec.machineConfigSelector %q of the pool: label one so, or correct the selector", selector)
+		return nil, nil, &Refusal{api.ReasonNoMachineConfigs, bounded(strings.Join(append([]string{none}, warnings...), "; "))}
 	}
 	slices.SortFunc(selected, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
-	slices.Sort(warnings)
 	return selected, warnings, nil
 }
 
@@ -57,7 +61,8 @@ func configSelector(pool *mcfgv1.MachineConfigPool) (labels.Selector, error) {
 	}
 	selector, err := metav1.LabelSelectorAsSelector(pool.Spec.MachineConfigSelector)
 	if err != nil {
-		return nil, &Refusal{api.ReasonInvalidSelector, fmt.Sprintf("spec.machineConfigSelector of the pool is invalid: %v: correct it", err)}
+		// Which of several faults the cause names differs from time to time.
+		return nil, &Refusal{api.ReasonInvalidSelector, "spec.machineConfigSelector of the pool is no valid label selector: correct its keys, operators and values"}
 	}
 	if selector.Empty() {
 		return nil, &Refusal{api.ReasonInvalidSelector, "spec.machineConfigSelector of the pool is empty and would take the MachineConfigs of every role: " + example}

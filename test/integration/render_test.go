@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	loop "github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/render"
 )
@@ -229,6 +230,71 @@ func TestPoolOfSomebodyElses(t *testing.T) {
 	}
 	if pool.Spec.Configuration.Name != "rendered-other-1" || len(w.renderedOf("other")) != 0 {
 		t.Errorf("it targets %q; there are %q", pool.Spec.Configuration.Name, w.renderedOf("other"))
+	}
+}
+
+// TestPoolBecomesSomebodyElses: what was told of a pool's rendering goes when
+// somebody else gives it a config, which is then built.
+func TestPoolBecomesSomebodyElses(t *testing.T) {
+	w := newWorld(t)
+	w.renders = true
+	_, err := w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigPools().Create(w.ctx,
+		&mcfgv1.MachineConfigPool{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
+	must(t, err)
+	w.Start()
+	w.shows("mine", mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionTrue, api.ReasonInvalidSelector)
+	w.addConfig("rendered-mine-1", "x")
+	w.patchPool("mine", optIn)
+	w.patchPool("mine", `{"spec":{"configuration":{"name":"rendered-mine-1"}}}`)
+	w.complete("mine", "rendered-mine-1")
+	for _, c := range w.pool("mine").Status.Conditions {
+		if c.Type == mcfgv1.MachineConfigPoolRenderDegraded {
+			t.Errorf("it says %+v", c)
+		}
+	}
+}
+
+// TestTooLargeToRender: what the API server does not take is told, and the last
+// good config stays.
+func TestTooLargeToRender(t *testing.T) {
+	w := rendering(t)
+	w.apply("00-worker", "worker", "/etc/a", "one")
+	w.Start()
+	good := w.targeted("worker", "", "/etc/a")
+	large := strings.Repeat("x", 900<<10)
+	w.apply("50-large", "worker", "/etc/b", large)
+	w.targeted("worker", good, "/etc/b")
+	second := w.pool("worker").Spec.Configuration.Name
+	w.apply("60-large", "worker", "/etc/c", large)
+	w.shows("worker", mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionTrue, api.ReasonCannotCreateRenderedConfig, "too large")
+	if have := w.pool("worker").Spec.Configuration.Name; have != second {
+		t.Errorf("the pool targets %s, the last good one is %s", have, second)
+	}
+	must(t, w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigs().Delete(w.ctx, "60-large", metav1.DeleteOptions{}))
+	w.shows("worker", mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionFalse)
+}
+
+// TestManyMachineConfigsAtOnce: who applies ten gets no ten rendered configs.
+func TestManyMachineConfigsAtOnce(t *testing.T) {
+	w := rendering(t)
+	w.settleTime = loop.SettleTime
+	w.apply("00-worker", "worker", "/etc/a", "one")
+	w.Start()
+	first := w.targeted("worker", "")
+	for i := range 10 {
+		w.apply(fmt.Sprintf("50-%d", i), "worker", fmt.Sprintf("/etc/%d", i), "x")
+	}
+	w.eventually("all are rendered", func() error {
+		w.targeted("worker", first)
+		mc, err := w.config(w.pool("worker").Spec.Configuration.Name)
+		if err == nil && !strings.Contains(string(mc.Spec.Config.Raw), "/etc/9") {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	// A conflict with the status loop makes it look once more in between.
+	if all := w.renderedOf("worker"); len(all) > 4 {
+		t.Errorf("there are %q", all)
 	}
 }
 

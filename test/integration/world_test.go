@@ -63,6 +63,8 @@ type world struct {
 	wrap func(http.RoundTripper) http.RoundTripper
 	// lastWrite is how many writes of the controller get through; 0 for all.
 	lastWrite int
+	// settleTime is that of the render loop.
+	settleTime time.Duration
 	// renders adds the loops of clusters where nobody else renders configs.
 	renders bool
 	// grace is that of retention; 0 for the product's own.
@@ -123,7 +125,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(cancel)
 	admin, err := kube.NewClients(plane.Config)
 	must(t, err)
-	w := &world{t: t, ctx: ctx, Admin: admin}
+	w := &world{t: t, ctx: ctx, Admin: admin, settleTime: 20 * time.Millisecond}
 	server := httptest.NewTLSServer(w.registryHandler())
 	t.Cleanup(server.Close)
 	w.Registry, w.transport = strings.TrimPrefix(server.URL, "https://")+"/os/images", server.Client().Transport
@@ -240,7 +242,7 @@ func (w *world) Start() {
 	running := []interface{ Run(context.Context) }{builder, keeper, poller}
 	if w.renders {
 		informers.WatchNodes()
-		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Recorder: recorder, Clock: clock.RealClock{}})
+		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Recorder: recorder, Clock: clock.RealClock{}, SettleTime: w.settleTime})
 		must(w.t, err)
 		status, err := poolstatus.New(poolstatus.Options{Clients: clients, Informers: informers, Clock: clock.RealClock{}})
 		must(w.t, err)

@@ -138,6 +138,40 @@ func TestDeployment(t *testing.T) {
 	}
 }
 
+// TestRenderIsOffOnOpenShift: its machine-config-controller renders there.
+func TestRenderIsOffOnOpenShift(t *testing.T) {
+	for overlay, want := range map[string]bool{"manifests/overlays/kubernetes": true, "manifests/overlays/openshift": false} {
+		t.Run(overlay, func(t *testing.T) {
+			text := strings.Join(deploymentOf(t, overlay).Spec.Template.Spec.Containers[0].Args, " ")
+			if got := strings.Contains(text, "render"); got != want {
+				t.Errorf("the loop render is switched on: %t; args %s", got, text)
+			}
+			var rights []string
+			for _, object := range build(t, overlay) {
+				if kindOf(t, object) != "ClusterRole" {
+					continue
+				}
+				var role rbacv1.ClusterRole
+				if err := yaml.Unmarshal(object, &role); err != nil {
+					t.Fatal(err)
+				}
+				for _, rule := range role.Rules {
+					for _, resource := range rule.Resources {
+						for _, verb := range rule.Verbs {
+							rights = append(rights, verb+" "+resource)
+						}
+					}
+				}
+			}
+			for _, right := range []string{"create machineconfigs", "delete machineconfigs", "watch nodes"} {
+				if got := slices.Contains(rights, right); got != want {
+					t.Errorf("may %s: %t", right, got)
+				}
+			}
+		})
+	}
+}
+
 // TestFlags starts the real program with the Deployment's flags: it refuses those that it does not know.
 func TestFlags(t *testing.T) {
 	for _, overlay := range overlays {

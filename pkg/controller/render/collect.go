@@ -3,6 +3,8 @@ package render
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,39 +18,54 @@ import (
 )
 
 // collect deletes a pool's rendered configs that nothing names. A deletion costs,
-// so what the caches let go is looked at again from live reads.
-func (c *Controller) collect(ctx context.Context, pool *mcfgv1.MachineConfigPool, configs []*metav1.PartialObjectMetadata, target string) error {
+// so what the caches let go is looked at again from live reads. It returns when to
+// look once more at what those did not let go.
+func (c *Controller) collect(ctx context.Context, pool *mcfgv1.MachineConfigPool, configs []*metav1.PartialObjectMetadata, target string) (time.Duration, error) {
 	if len(render.Collectable(pool, configs, nil)) == 0 {
-		return nil
+		return 0, nil
 	}
 	named, err := c.cachedNames()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	named.Add(target)
-	if len(render.Collectable(pool, configs, named)) == 0 {
-		return nil
+	unnamed := render.Collectable(pool, configs, named)
+	if len(unnamed) == 0 {
+		return 0, nil
 	}
-	if err := c.addLiveNames(ctx, named); err != nil {
+	live, err := c.live.read(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	for name := range live {
+		named.Add(name)
+	}
+	sure := render.Collectable(pool, configs, named)
+	for _, name := range sure {
+		if err := c.delete(ctx, name); err != nil {
+			return 0, err
+		}
+	}
+	if len(sure) < len(unnamed) {
+		return namesFor, nil
+	}
+	return 0, nil
+}
+
+// delete deletes a MachineConfig as the cache has it, and no other.
+func (c *Controller) delete(ctx context.Context, name string) error {
+	m, err := c.metadata(name)
+	if m == nil || err != nil {
 		return err
 	}
-	for _, name := range render.Collectable(pool, configs, named) {
-		m, err := c.metadata(name)
-		if err != nil {
-			return err
-		}
-		if m == nil {
-			continue
-		}
-		uid, version := m.GetUID(), m.GetResourceVersion()
-		err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigs().Delete(ctx, name, metav1.DeleteOptions{
-			Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
-		})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("deleting rendered config %q: %w", name, err)
-		}
-		klog.FromContext(ctx).Info("Deleted rendered config that nothing names", "config", name)
+	uid, version := m.GetUID(), m.GetResourceVersion()
+	err = c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigs().Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting rendered config %q: %w", name, err)
 	}
+	klog.FromContext(ctx).Info("Deleted rendered config that nothing names", "config", name)
 	return nil
 }
 
@@ -79,15 +96,36 @@ func (c *Controller) cachedNames() (render.Names, error) {
 	return named, nil
 }
 
-// addLiveNames adds what pools and nodes name now. A record is made for what a
-// pool targets, so one that the caches do not have yet names nothing else.
-func (c *Controller) addLiveNames(ctx context.Context, named render.Names) error {
+// namesFor is how long one live read of what names rendered configs serves: a
+// change of a MachineConfig that many pools share has all of them collect.
+const namesFor = 5 * time.Second
+
+// liveNames holds what pools and nodes name, of all pools.
+type liveNames struct {
+	mu    sync.Mutex
+	at    time.Time
+	names render.Names
+}
+
+// read reads what pools and nodes name from the API server. A record is made for
+// what a pool targets, so one that the caches do not have yet names nothing else.
+func (l *liveNames) read(ctx context.Context, c *Controller) (render.Names, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.Clock.Since(l.at) < namesFor {
+		return l.names, nil
+	}
+	at, named := c.Clock.Now(), render.Names{}
 	pools, err := c.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("listing pools: %w", err)
+		return nil, fmt.Errorf("listing pools: %w", err)
 	}
 	for i := range pools.Items {
 		named.AddPool(&pools.Items[i])
 	}
-	return kube.EachNode(ctx, c.Clients, func(n *metav1.PartialObjectMetadata) { named.AddNode(n) })
+	if err := kube.EachNode(ctx, c.Clients, func(n *metav1.PartialObjectMetadata) { named.AddNode(n) }); err != nil {
+		return nil, err
+	}
+	l.at, l.names = at, named
+	return named, nil
 }

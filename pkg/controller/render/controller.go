@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"sync"
+	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,10 @@ const Name = "render"
 // workers render pools side by side.
 const workers = 2
 
+// SettleTime is how long a change waits for others: who applies many
+// MachineConfigs wants one rendered config of them, and one build.
+const SettleTime = 2 * time.Second
+
 // Options are what the loop is made of.
 type Options struct {
 	Clients kube.Clients
@@ -36,6 +41,8 @@ type Options struct {
 	Version  string
 	Recorder record.EventRecorder
 	Clock    clock.WithTicker
+	// SettleTime is that of the package, unless it is set.
+	SettleTime time.Duration
 }
 
 // Controller is the loop.
@@ -43,6 +50,7 @@ type Controller struct {
 	Options
 	runner  *controller.Runner
 	sources render.Cache
+	live    liveNames
 	// settled is what each pool was found or made to have, by name.
 	settled sync.Map
 }
@@ -57,6 +65,7 @@ type settled struct {
 
 // New wires the loop to its informers, which must not run yet.
 func New(o Options) (*Controller, error) {
+	o.SettleTime = cmp.Or(o.SettleTime, SettleTime)
 	c := &Controller{Options: o}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
 	return c, errors.Join(
@@ -70,6 +79,8 @@ func New(o Options) (*Controller, error) {
 // Run works until the context ends, then waits for what is under way.
 func (c *Controller) Run(ctx context.Context) { c.runner.Run(ctx, workers) }
 
+func (c *Controller) wake(pool string) { c.runner.EnqueueAfter(pool, c.SettleTime) }
+
 // poolEvent passes over what others tell in a pool's status.
 func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 	switch {
@@ -77,7 +88,7 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 		c.settled.Delete(before.Name)
 	case before == nil || before.UID != after.UID || !reflect.DeepEqual(before.Spec, after.Spec) ||
 		before.Status.Configuration.Name != after.Status.Configuration.Name || !reflect.DeepEqual(degraded(before), degraded(after)):
-		c.runner.Enqueue(after.Name)
+		c.wake(after.Name)
 	}
 }
 
@@ -85,7 +96,7 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 // select a MachineConfig, or did.
 func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 	if pool, rendered := render.PoolOf(cmp.Or(after, before)); rendered {
-		c.runner.Enqueue(pool)
+		c.wake(pool)
 		return
 	}
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
@@ -95,7 +106,7 @@ func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 	for _, p := range pools {
 		selector, err := metav1.LabelSelectorAsSelector(p.Spec.MachineConfigSelector)
 		if err == nil && (matches(selector, before) || matches(selector, after)) {
-			c.runner.Enqueue(p.Name)
+			c.wake(p.Name)
 		}
 	}
 }
@@ -129,6 +140,6 @@ func (c *Controller) enqueueOwner(config string) {
 		return
 	}
 	if pool, rendered := render.PoolOf(m); rendered {
-		c.runner.Enqueue(pool)
+		c.wake(pool)
 	}
 }

@@ -1,10 +1,12 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -24,8 +26,12 @@ import (
 // fieldManager owns spec.configuration of the pools.
 const fieldManager = "machine-os-builder-render"
 
-// goingPoll is how soon to look again at a MachineConfig in the way that goes.
-const goingPoll = 2 * time.Second
+// How soon to look again at a MachineConfig in the way that goes, and at what
+// only a user can mend and no watch tells of.
+const (
+	goingPoll   = 2 * time.Second
+	refusedPoll = time.Minute
+)
 
 // sync renders one pool.
 func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
@@ -34,7 +40,8 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 		return 0, err
 	}
 	if pool.Spec.MachineConfigSelector == nil && pool.Spec.Configuration.Name != "" {
-		return 0, nil // whoever set that renders for it
+		// Whoever set that renders for it.
+		return 0, c.write(ctx, pool, poolstatus.Unrendered(pool.Status.Conditions))
 	}
 	configs, err := c.configs()
 	if err != nil {
@@ -54,7 +61,8 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if rendered == nil {
 		return after, nil
 	}
-	return after, c.collect(ctx, pool, configs, rendered.Config.Name)
+	again, err := c.collect(ctx, pool, configs, rendered.Config.Name)
+	return cmp.Or(after, again), err
 }
 
 // sortOut tells what a user has to mend from what is tried again.
@@ -62,6 +70,8 @@ func sortOut(err error) (problem *poolstatus.Problem, after time.Duration, again
 	var taken *render.TakenError
 	var refusal *render.Refusal
 	switch {
+	case refusedByServer(err):
+		refusal, after = &render.Refusal{Reason: api.ReasonCannotCreateRenderedConfig, Message: err.Error() + ": make the MachineConfigs of the pool smaller or fewer, or allow what refuses it"}, refusedPoll
 	case errors.As(err, &taken):
 		refusal = taken.Refusal()
 		if taken.Passing {
@@ -71,6 +81,16 @@ func sortOut(err error) (problem *poolstatus.Problem, after time.Duration, again
 		return nil, 0, err
 	}
 	return &poolstatus.Problem{Reason: refusal.Reason, Message: refusal.Message}, after, nil
+}
+
+// refusedByServer is true for what only a user can end: a rendered config that
+// is too large, or that admission or its schema refuses.
+func refusedByServer(err error) bool {
+	if apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return true
+	}
+	// That etcd takes no object of this size has no reason of its own in the API.
+	return apierrors.IsInternalError(err) && (strings.Contains(err.Error(), "request is too large") || strings.Contains(err.Error(), "larger than max"))
 }
 
 // configs are the cached MachineConfigs, without their content.
@@ -205,15 +225,24 @@ func (c *Controller) target(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 // tell writes the condition RenderDegraded when it differs, then tells of it.
 func (c *Controller) tell(ctx context.Context, pool *mcfgv1.MachineConfigPool, problem *poolstatus.Problem) error {
 	conditions := poolstatus.Rendered(pool.Status.Conditions, problem, c.Clock.Now())
+	news := !reflect.DeepEqual(conditions, pool.Status.Conditions)
+	if err := c.write(ctx, pool, conditions); err != nil {
+		return err
+	}
+	if news && problem != nil {
+		c.Recorder.Event(pool, corev1.EventTypeWarning, api.EventRenderFailed, problem.Message)
+	}
+	return nil
+}
+
+// write writes a pool's conditions when they differ.
+func (c *Controller) write(ctx context.Context, pool *mcfgv1.MachineConfigPool, conditions []mcfgv1.MachineConfigPoolCondition) error {
 	if reflect.DeepEqual(conditions, pool.Status.Conditions) {
 		return nil
 	}
 	_, err := kube.SetPoolConditions(ctx, c.Clients.MachineConfig, pool, conditions)
 	if apierrors.IsNotFound(err) {
 		return nil
-	}
-	if err == nil && problem != nil {
-		c.Recorder.Event(pool, corev1.EventTypeWarning, api.EventRenderFailed, problem.Message)
 	}
 	return err
 }
