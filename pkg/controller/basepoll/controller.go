@@ -66,6 +66,7 @@ func New(o Options) (*Controller, error) {
 	return c, errors.Join(
 		kube.Listen(c.Informers.Pools, c.poolEvent),
 		kube.Listen(c.Informers.Settings[api.ConfigMapBuildConfig], c.settingEvent),
+		kube.Listen(c.Informers.Settings[api.ConfigMapOSImageURL], c.settingEvent),
 	)
 }
 
@@ -87,7 +88,8 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 	}
 }
 
-// settingEvent wakes all pools: the interval may have changed.
+// settingEvent wakes all pools: the interval may have changed, and while settings
+// are wrong nothing is polled.
 func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
 	if err != nil {
