@@ -88,8 +88,12 @@ func newBasePoll(s surroundings) (loop, error) {
 
 func newRenderer(s surroundings) (loop, error) {
 	s.informers.WatchNodes()
+	convert, err := converter()
+	if err != nil {
+		return nil, err
+	}
 	return render.New(render.Options{
-		Clients: s.clients, Informers: s.informers, Version: version.Version, Recorder: s.recorder, Clock: clock.RealClock{},
+		Clients: s.clients, Informers: s.informers, Version: version.Version, Convert: convert, Recorder: s.recorder, Clock: clock.RealClock{},
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 )
 
 // CurrentConfigPath is where the image holds its MachineConfig, as the
@@ -48,12 +49,12 @@ type Source struct {
 func Build(ctx context.Context, mc *mcfgv1.MachineConfig, base *Tree, deps Deps) (*Layer, error) {
 	b := &build{view: newView(base), deps: deps}
 	raw := mc.Spec.Config.Raw
-	cfg, warned, err := ignition.Parse(raw)
+	cfg, warned, err := ignition.Parse(raw, spec2.Convert)
 	if err != nil {
 		return nil, &ConfigError{Path: "$", Err: err}
 	}
 	b.warnings = append(b.warnings, warned...)
-	cfg, warned, err = ignition.Render(ctx, cfg, b.fetchConfig)
+	cfg, warned, err = ignition.Render(ctx, cfg, b.fetchConfig, spec2.Convert)
 	if err != nil {
 		return nil, inConfig("$.ignition.config", "", err)
 	}

@@ -32,11 +32,11 @@ func fatal(rpt report.Report, text []byte) error {
 	if len(found) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(few(found), "; "))
+	return errors.New(strings.Join(Few(found), "; "))
 }
 
-// few keeps the first of a list of findings, and says how many more there are.
-func few(found []string) []string {
+// Few keeps the first of a list of findings, and says how many more there are.
+func Few(found []string) []string {
 	if more := len(found) - maxFindings; more > 0 {
 		return append(found[:maxFindings:maxFindings], fmt.Sprintf("and %d more", more))
 	}
@@ -51,7 +51,7 @@ func warnings(rpt report.Report) []string {
 			out = append(out, entry.String())
 		}
 	}
-	return few(out)
+	return Few(out)
 }
 
 // identity names the innermost part of a config around a place that has a path,

@@ -17,7 +17,7 @@ func parsed(t testing.TB, insides ...string) []Config {
 	t.Helper()
 	var configs []Config
 	for _, inside := range insides {
-		cfg, _, err := Parse([]byte(strings.Replace(`{"ignition":{"version":"3.4.0"},`+inside+`}`, `,}`, `}`, 1)))
+		cfg, _, err := Parse([]byte(strings.Replace(`{"ignition":{"version":"3.4.0"},`+inside+`}`, `,}`, `}`, 1)), empty)
 		if err != nil {
 			t.Fatalf("%s: %v", inside, err)
 		}

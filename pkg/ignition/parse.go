@@ -3,6 +3,7 @@ package ignition
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/coreos/go-semver/semver"
@@ -34,14 +35,32 @@ type (
 // Newest is the newest spec version that Parse takes.
 var Newest = types.MaxVersion.String()
 
+// Converter turns a config of spec 2 into one of spec 3. Its error lists what
+// spec 2 forbids or spec 3 cannot express, and holds no content; or it wraps
+// ErrNoConverter.
+type Converter func(spec2 []byte) (Converted, error)
+
+// ErrNoConverter says that a config of spec 2 was not looked at, which is not its
+// fault.
+var ErrNoConverter = errors.New("no converter of Ignition configs of spec 2")
+
+// Converted is a config that was of spec 2.
+type Converted struct {
+	// Config is of spec 3, valid or not.
+	Config json.RawMessage `json:"config"`
+	// Warnings of the validation by spec 2, one line each.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
 // Parse reads a config of spec 2.0 to Newest and returns it in the shape of the
-// newest spec, with the validation's warnings, one line each.
+// newest spec, with the validation's warnings, one line each. One of spec 2 goes
+// through the converter.
 //
 // No bytes at all or a JSON null are an empty config: a MachineConfig need not
 // carry one. Errors: *VersionError when the spec version is missing, unknown,
 // experimental, too old or too new; otherwise an error that lists each fatal
-// finding with its place in the config.
-func Parse(raw []byte) (Config, []string, error) {
+// finding with its place in the config, or that of the converter.
+func Parse(raw []byte, convert Converter) (Config, []string, error) {
 	trimmed := bytes.TrimSpace(raw)
 	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
 		return Config{Ignition: types.Ignition{Version: Newest}}, nil, nil
@@ -51,14 +70,22 @@ func Parse(raw []byte) (Config, []string, error) {
 		return Config{}, nil, err
 	}
 	if version.Major == 2 {
-		return parse2(trimmed)
+		return parse2(trimmed, convert)
 	}
 	return parse3(trimmed)
 }
 
+func parse2(raw []byte, convert Converter) (Config, []string, error) {
+	converted, err := convert(raw)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	cfg, warned, err := parse3(converted.Config)
+	return cfg, append(converted.Warnings, warned...), err
+}
+
 // Check is Parse for a program that has no use for the config: of a spec 2
-// config it checks the JSON and the version only. It exists because what reads
-// spec 2 makes a program half as large again that links it.
+// config it checks the JSON and the version only.
 func Check(raw []byte) error {
 	trimmed := bytes.TrimSpace(raw)
 	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {

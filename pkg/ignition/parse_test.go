@@ -25,7 +25,7 @@ func TestS35ParseVersions(t *testing.T) {
 		"3.6.0":              VersionTooNew,
 		"4.0.0":              VersionTooNew,
 	} {
-		cfg, _, err := Parse([]byte(`{"ignition":{"version":"` + version + `"}}`))
+		cfg, _, err := Parse([]byte(`{"ignition":{"version":"`+version+`"}}`), empty)
 		if checked := Check([]byte(`{"ignition":{"version":"` + version + `"}}`)); !reflect.DeepEqual(checked, err) {
 			t.Errorf("%s: Check says %v, Parse %v", version, checked, err)
 		}
@@ -39,6 +39,33 @@ func TestS35ParseVersions(t *testing.T) {
 		case !strings.Contains(err.Error(), "use 2.0.0 to 2.4.0 or 3.0.0 to "+Newest):
 			t.Errorf("%s: %q does not say what to do", version, err)
 		}
+	}
+}
+
+// empty is a Converter that finds nothing in any config.
+func empty([]byte) (Converted, error) {
+	return Converted{Config: []byte(`{"ignition":{"version":"3.1.0"}}`)}, nil
+}
+
+func TestParseConverts(t *testing.T) {
+	given := []byte(`{"ignition":{"version":"2.2.0"}}`)
+	answer := func(config string, err error) Converter {
+		return func(raw []byte) (Converted, error) {
+			if string(raw) != string(given) {
+				t.Errorf("given %q", raw)
+			}
+			return Converted{[]byte(config), []string{"before"}}, err
+		}
+	}
+	cfg, warned, err := Parse(given, answer(`{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"}],"odd":1}}`, nil))
+	if err != nil || cfg.Ignition.Version != Newest || len(cfg.Storage.Files) != 1 || len(warned) != 2 || warned[0] != "before" {
+		t.Errorf("%v, %q, %v", cfg, warned, err)
+	}
+	if _, _, err := Parse(given, answer("", ErrNoConverter)); !errors.Is(err, ErrNoConverter) {
+		t.Errorf("the converter's error became %v", err)
+	}
+	if _, _, err := Parse(given, answer(`{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"x"}]}}`, nil)); err == nil {
+		t.Error("what was converted is not validated")
 	}
 }
 
@@ -60,14 +87,10 @@ func TestParse(t *testing.T) {
 		{name: "duplicate", config: `{"ignition":{"version":"3.1.0"},"storage":{"files":[{"path":"/x"},{"path":"/x"}]}}`, err: "duplicate"},
 		{name: "unknown key", config: `{"ignition":{"version":"3.1.0"},"storage":{"file":[]}}`, warn: "$.storage.file"},
 		{name: "special bits", config: `{"ignition":{"version":"3.5.0"},"storage":{"files":[{"path":"/x","mode":2541}]}}`, files: 1, warn: "3.6.0"},
-		{name: "spec 2", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x","mode":420,"contents":{"source":"data:,x"}}]}}`, files: 1},
-		{name: "spec 2, duplicate", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x"},{"filesystem":"root","path":"/x"}]}}`, err: "from spec 2 to 3"},
-		{name: "spec 2, networkd", config: `{"ignition":{"version":"2.2.0"},"networkd":{"units":[{"name":"a.network"}]}}`, err: "spec 2"},
-		{name: "spec 2, invalid", config: `{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"x"}]}}`, err: "spec 2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			cfg, warned, err := Parse([]byte(row.config))
-			if checked := Check([]byte(row.config)); (checked != nil) != (err != nil) && !strings.HasPrefix(row.name, "spec 2") {
+			cfg, warned, err := Parse([]byte(row.config), empty)
+			if checked := Check([]byte(row.config)); (checked != nil) != (err != nil) {
 				t.Errorf("Check says %v, Parse %v", checked, err)
 			}
 			if (err != nil) != (row.err != "") || (err != nil && !strings.Contains(err.Error(), row.err)) {
@@ -85,16 +108,6 @@ func TestParse(t *testing.T) {
 				t.Errorf("warnings are %q, want %q", all, row.warn)
 			}
 		})
-	}
-}
-
-func TestParseSpec2Overwrites(t *testing.T) {
-	cfg, _, err := Parse([]byte(`{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/x","contents":{"source":"data:,x"}}]}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if over := cfg.Storage.Files[0].Overwrite; over == nil || !*over {
-		t.Error("a file of spec 2 does not overwrite")
 	}
 }
 
@@ -126,11 +139,11 @@ func TestRender(t *testing.T) {
 		{"missing", `{"replace":{"source":"data:,gone"}}`, 0, "no such config"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			cfg, _, err := Parse([]byte(`{"ignition":{"version":"3.4.0","config":` + row.refs + `},"storage":{"files":[{"path":"/x","mode":420}]}}`))
+			cfg, _, err := Parse([]byte(`{"ignition":{"version":"3.4.0","config":`+row.refs+`},"storage":{"files":[{"path":"/x","mode":420}]}}`), empty)
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, _, err := Render(t.Context(), cfg, fetch)
+			out, _, err := Render(t.Context(), cfg, fetch, empty)
 			if (err != nil) != (row.err != "") || (err != nil && !strings.Contains(err.Error(), row.err)) {
 				t.Fatalf("error is %v, want %q", err, row.err)
 			}
@@ -150,7 +163,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		cfg, _, err := Parse(raw)
+		cfg, _, err := Parse(raw, empty)
 		if checked := Check(raw); checked != nil && err == nil {
 			t.Errorf("Check refuses what Parse reads: %v", checked)
 		}
@@ -164,7 +177,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was read cannot be written: %v", err)
 		}
-		again, _, err := Parse(written)
+		again, _, err := Parse(written, empty)
 		if err != nil {
 			t.Fatalf("what was read is refused when read again: %v\n%s", err, written)
 		}
@@ -175,7 +188,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if brief, _, err := Parse(short); err != nil || !reflect.DeepEqual(brief, again) {
+		if brief, _, err := Parse(short, empty); err != nil || !reflect.DeepEqual(brief, again) {
 			t.Errorf("without its empty parts it is another config: %v\n%s\n%s", err, written, short)
 		}
 	})

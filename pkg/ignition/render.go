@@ -20,16 +20,17 @@ type FetchConfig func(ctx context.Context, ref Resource, at string) ([]byte, err
 // a replacement stands in for the whole config, merged configs are laid over it
 // in order, each rendered itself first. Warnings are those of the configs that
 // were pulled in.
-func Render(ctx context.Context, cfg Config, fetch FetchConfig) (Config, []string, error) {
-	r := renderer{fetch: fetch}
+func Render(ctx context.Context, cfg Config, fetch FetchConfig, convert Converter) (Config, []string, error) {
+	r := renderer{fetch: fetch, convert: convert}
 	out, err := r.render(ctx, cfg)
 	return out, r.warned, err
 }
 
 type renderer struct {
-	fetch  FetchConfig
-	count  int
-	warned []string
+	fetch   FetchConfig
+	convert Converter
+	count   int
+	warned  []string
 }
 
 func (r *renderer) render(ctx context.Context, cfg Config) (Config, error) {
@@ -62,7 +63,7 @@ func (r *renderer) get(ctx context.Context, ref Resource, at string) (Config, er
 	if err != nil {
 		return Config{}, err
 	}
-	cfg, warned, err := Parse(raw)
+	cfg, warned, err := Parse(raw, r.convert)
 	if err != nil {
 		return Config{}, &RefError{At: at, Err: err}
 	}

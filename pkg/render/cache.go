@@ -6,14 +6,18 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 )
 
 // Cache keeps MachineConfigs that were read, so that pools that share one read
 // it once, and a caller that holds only the metadata of MachineConfigs knows
 // which it has to fetch. A MachineConfig is known by its UID and
-// resourceVersion. The zero value is an empty cache; it may be used by several
-// goroutines.
+// resourceVersion. It may be used by several goroutines.
 type Cache struct {
+	// Convert is for configs of Ignition's spec 2.
+	Convert ignition.Converter
+
 	mu      sync.Mutex
 	sources map[types.UID]cached
 }
@@ -35,14 +39,15 @@ func (c *Cache) Find(mc metav1.Object) *Source {
 }
 
 // Read returns what Find has or else reads the MachineConfig and keeps that,
-// unless it has no UID or no resourceVersion to know it by.
-func (c *Cache) Read(mc *mcfgv1.MachineConfig) *Source {
+// unless it has no UID or no resourceVersion to know it by. Errors are those of
+// Read.
+func (c *Cache) Read(mc *mcfgv1.MachineConfig) (*Source, error) {
 	if found := c.Find(mc); found != nil {
-		return found
+		return found, nil
 	}
-	source := Read(mc)
-	if mc.UID == "" || mc.ResourceVersion == "" {
-		return source
+	source, err := Read(mc, c.Convert)
+	if err != nil || mc.UID == "" || mc.ResourceVersion == "" {
+		return source, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +55,7 @@ func (c *Cache) Read(mc *mcfgv1.MachineConfig) *Source {
 		c.sources = map[types.UID]cached{}
 	}
 	c.sources[mc.UID] = cached{mc.ResourceVersion, source}
-	return source
+	return source, nil
 }
 
 // Keep forgets all MachineConfigs but these.

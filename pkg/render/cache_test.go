@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -8,6 +9,9 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 )
 
 func TestCache(t *testing.T) {
@@ -16,14 +20,14 @@ func TestCache(t *testing.T) {
 	if c.Find(a) != nil {
 		t.Error("an empty cache has something")
 	}
-	read := c.Read(a)
-	if c.Read(a) != read || c.Find(a) != read {
+	read := readOne(&c, a)
+	if readOne(&c, a) != read || c.Find(a) != read {
 		t.Error("the same MachineConfig was read twice")
 	}
-	c.Read(b)
+	readOne(&c, b)
 	newer := a.DeepCopy()
 	newer.ResourceVersion = "2"
-	if c.Find(newer) != nil || c.Read(newer) == read || c.Find(newer) == nil || c.Find(a) != nil {
+	if c.Find(newer) != nil || readOne(&c, newer) == read || c.Find(newer) == nil || c.Find(a) != nil {
 		t.Error("a newer version was not read, or the older one kept")
 	}
 	again := a.DeepCopy()
@@ -36,9 +40,22 @@ func TestCache(t *testing.T) {
 		t.Error("kept the wrong ones")
 	}
 	nameless := config("c", "", func(mc *mcfgv1.MachineConfig) { mc.UID = "" })
-	first := c.Read(nameless)
-	if second := c.Read(nameless); first == second {
+	first := readOne(&c, nameless)
+	if second := readOne(&c, nameless); first == second {
 		t.Error("one without UID was kept")
+	}
+}
+
+func TestCacheKeepsNothingUnread(t *testing.T) {
+	c := Cache{Convert: func([]byte) (ignition.Converted, error) { return ignition.Converted{}, ignition.ErrNoConverter }}
+	old := config("old", "")
+	old.Spec.Config.Raw = []byte(`{"ignition":{"version":"2.2.0"}}`)
+	if _, err := c.Read(old); !errors.Is(err, ignition.ErrNoConverter) || !strings.Contains(err.Error(), `"old"`) {
+		t.Errorf("without a converter: %v", err)
+	}
+	c.Convert = spec2.Convert
+	if source, err := c.Read(old); err != nil || source.problem != nil {
+		t.Errorf("with one: %v, %v", err, source)
 	}
 }
 
@@ -49,7 +66,7 @@ func TestCacheAtOnce(t *testing.T) {
 		wait.Go(func() {
 			for i := range 50 {
 				mc := config(fmt.Sprint(i%5), "")
-				if c.Read(mc).name != mc.Name {
+				if readOne(&c, mc).name != mc.Name {
 					t.Error("the wrong one")
 				}
 				Keep(&c, []*mcfgv1.MachineConfig{mc})
@@ -85,9 +102,9 @@ func BenchmarkPools(b *testing.B) {
 			p.Name, p.UID = fmt.Sprintf("pool-%d", i), types.UID(fmt.Sprint(i))
 			var sources []*Source
 			for _, s := range shared {
-				sources = append(sources, c.Read(s))
+				sources = append(sources, readOne(&c, s))
 			}
-			if _, err := Render(p, append(sources, c.Read(mc)), "v1"); err != nil {
+			if _, err := Render(p, append(sources, readOne(&c, mc)), "v1"); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -100,7 +117,7 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, mc := range shared {
-			Read(mc)
+			readOne(&Cache{}, mc)
 		}
 	}
 }

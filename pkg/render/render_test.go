@@ -23,11 +23,21 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 const roleLabel = "machineconfiguration.openshift.io/role"
+
+// readOne reads without what may go wrong on the way: the converter is in the test.
+func readOne(c *Cache, mc *mcfgv1.MachineConfig) *Source {
+	source, err := c.Read(mc)
+	if err != nil {
+		panic(err)
+	}
+	return source
+}
 
 // pool selects the MachineConfigs of some roles.
 func pool(name string, roles ...string) *mcfgv1.MachineConfigPool {
@@ -57,7 +67,7 @@ func config(name, inside string, change ...func(*mcfgv1.MachineConfig)) *mcfgv1.
 func read(configs ...*mcfgv1.MachineConfig) []*Source {
 	var sources []*Source
 	for _, mc := range configs {
-		sources = append(sources, Read(mc))
+		sources = append(sources, readOne(&Cache{Convert: spec2.Convert}, mc))
 	}
 	return sources
 }
@@ -125,11 +135,11 @@ func TestRealConfigs(t *testing.T) {
 	}
 	want := readConfigs(t, filepath.Join(dir, "aws-rendered-worker.json"))[0].Spec
 	have := renderAll(t, pool("worker", "worker"), readConfigs(t, path)).Config.Spec
-	wantConfig, _, err := ignition.Parse(want.Config.Raw)
+	wantConfig, _, err := ignition.Parse(want.Config.Raw, spec2.Convert)
 	if err != nil {
 		t.Fatal(err)
 	}
-	haveConfig, _, err := ignition.Parse(have.Config.Raw)
+	haveConfig, _, err := ignition.Parse(have.Config.Raw, spec2.Convert)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 )
 
 // TestMessagesHoldNoContent: what is wrong with a config is told without what is
@@ -33,7 +35,7 @@ func TestMessagesHoldNoContent(t *testing.T) {
 			for _, n := range strings.Split(strings.Repeat("a", 5), "") {
 				mc := &mcfgv1.MachineConfig{ObjectMeta: metav1.ObjectMeta{Name: n}}
 				mc.Spec.Config.Raw = []byte(raw)
-				sources = append(sources, Read(mc))
+				sources = append(sources, readOne(&Cache{Convert: spec2.Convert}, mc))
 			}
 			var told []string
 			rendered, err := Render(pool("worker"), sources, "v1")

@@ -31,11 +31,17 @@ type Source struct {
 }
 
 // Read reads a MachineConfig. What is wrong with it is part of the result, and
-// is told when a pool that selects it is rendered.
-func Read(mc *mcfgv1.MachineConfig) *Source {
+// is told when a pool that selects it is rendered. convert is for configs of
+// Ignition's spec 2.
+//
+// Errors: ignition.ErrNoConverter, wrapped.
+func Read(mc *mcfgv1.MachineConfig, convert ignition.Converter) (*Source, error) {
 	s := &Source{name: mc.Name, spec: *mc.Spec.DeepCopy()}
 	s.spec.Config.Raw, s.spec.Config.Object = nil, nil
-	cfg, warned, err := ignition.Parse(mc.Spec.Config.Raw)
+	cfg, warned, err := ignition.Parse(mc.Spec.Config.Raw, convert)
+	if errors.Is(err, ignition.ErrNoConverter) {
+		return nil, fmt.Errorf("reading MachineConfig %q: %w", mc.Name, err)
+	}
 	if err == nil {
 		err = s.checkReferences(cfg)
 	}
@@ -46,7 +52,7 @@ func Read(mc *mcfgv1.MachineConfig) *Source {
 	for _, warning := range warned {
 		s.warn("spec.config: " + warning)
 	}
-	return s
+	return s, nil
 }
 
 // checkReferences judges what the config refers to by URL. Such configs are

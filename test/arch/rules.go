@@ -15,6 +15,7 @@ var pure = []string{
 	"pkg/dockerconfig",
 	"pkg/dockerfile",
 	"pkg/executor",
+	"pkg/ignition/spec2",
 	"pkg/osbuild",
 	"pkg/poolstatus",
 	"pkg/redact",
@@ -53,6 +54,7 @@ var layers = []layer{
 	{packages: []string{"pkg/controller"}, may: []string{"pkg/kube", "pkg/metrics"}},
 	{packages: []string{"pkg/controller/*"}, may: append([]string{"pkg/controller", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
 	{packages: []string{"pkg/imagebuilder"}, may: append([]string{"pkg/handover", "pkg/registry"}, pure...)},
+	{packages: []string{"cmd/convert-ignition"}, may: []string{"pkg/ignition/spec2"}},
 	{packages: []string{"cmd/os-image-builder"}, may: append([]string{"pkg/imagebuilder", "pkg/registry"}, pure...)},
 	{packages: []string{"cmd/*"}, may: append([]string{"pkg/controller", "pkg/controller/*", "pkg/backend/*", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
 }
@@ -88,6 +90,12 @@ var bans = []ban{
 		why:      "a build pod has no access to the API, so its program links no client",
 		packages: []string{"cmd/os-image-builder", "pkg/imagebuilder"},
 		imports:  []string{"k8s.io/client-go/", "github.com/openshift/client-go/"},
+		linked:   true,
+	},
+	{
+		why:      "a library that calls methods by name costs a program with a Kubernetes client a fifth of its memory: it runs convert-ignition",
+		packages: []string{"cmd/machine-os-builder"},
+		imports:  []string{"github.com/coreos/ignition/config/", "github.com/coreos/ign-converter/"},
 		linked:   true,
 	},
 	{

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 )
 
 const examples = "../../pkg/configlayer/testdata/configs/*.json"
@@ -27,7 +28,7 @@ func readConfigs(t *testing.T, pattern string) map[string]string {
 			t.Fatal(err)
 		}
 		if strings.Contains(path, "spec2") {
-			cfg, _, err := ignition.Parse(raw)
+			cfg, _, err := ignition.Parse(raw, spec2.Convert)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -124,7 +124,7 @@ func enableByHand(t *testing.T, root, config string) bool {
 	if _, err := os.Stat(filepath.Join(root, "usr/bin/systemctl")); err != nil {
 		return false
 	}
-	cfg, _, err := ignition.Parse([]byte(config))
+	cfg, _, err := ignition.Parse([]byte(config), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

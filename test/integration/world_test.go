@@ -40,6 +40,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/poolstatus"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 )
@@ -242,7 +243,7 @@ func (w *world) Start() {
 	running := []interface{ Run(context.Context) }{builder, keeper, poller}
 	if w.renders {
 		informers.WatchNodes()
-		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Recorder: recorder, Clock: clock.RealClock{}, SettleTime: w.settleTime})
+		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Convert: spec2.Convert, Recorder: recorder, Clock: clock.RealClock{}, SettleTime: w.settleTime})
 		must(w.t, err)
 		status, err := poolstatus.New(poolstatus.Options{Clients: clients, Informers: informers, Clock: clock.RealClock{}})
 		must(w.t, err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/render"
 )
@@ -38,7 +39,9 @@ type Options struct {
 	// Informers watch nodes, too.
 	Informers *kube.Informers
 	// Version is that of the controller, for the annotation of rendered configs.
-	Version  string
+	Version string
+	// Convert is for configs of Ignition's spec 2.
+	Convert  ignition.Converter
 	Recorder record.EventRecorder
 	Clock    clock.WithTicker
 	// SettleTime is that of the package, unless it is set.
@@ -66,7 +69,7 @@ type settled struct {
 // New wires the loop to its informers, which must not run yet.
 func New(o Options) (*Controller, error) {
 	o.SettleTime = cmp.Or(o.SettleTime, SettleTime)
-	c := &Controller{Options: o}
+	c := &Controller{Options: o, sources: render.Cache{Convert: o.Convert}}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
 	return c, errors.Join(
 		kube.Listen(c.Informers.Pools, c.poolEvent),

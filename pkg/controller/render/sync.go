@@ -135,7 +135,9 @@ func (c *Controller) render(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 			if err != nil {
 				return nil, err
 			}
-			source = c.sources.Read(mc)
+			if source, err = c.sources.Read(mc); err != nil {
+				return nil, err
+			}
 		}
 		sources = append(sources, source)
 	}

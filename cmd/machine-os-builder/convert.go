@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
+)
+
+// converterName is the program that lies beside this one.
+const converterName = "convert-ignition"
+
+// convertTime is far more than the largest config takes.
+const convertTime = time.Minute
+
+// converter is an ignition.Converter that runs the program in the folder of this
+// one.
+func converter() (ignition.Converter, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("looking for %s beside this program: %w", converterName, err)
+	}
+	return converterAt(filepath.Join(filepath.Dir(self), converterName)), nil
+}
+
+// converterAt runs the program at path; cmd/convert-ignition says what it takes
+// and gives.
+func converterAt(path string) ignition.Converter {
+	return func(raw []byte) (ignition.Converted, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), convertTime)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, path)
+		cmd.Stdin, cmd.Env = bytes.NewReader(raw), []string{}
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == 1 {
+			return ignition.Converted{}, errors.New(string(exit.Stderr))
+		}
+		if err != nil {
+			return ignition.Converted{}, fmt.Errorf("%w: running %s: %w", ignition.ErrNoConverter, path, err)
+		}
+		var converted ignition.Converted
+		if err := json.Unmarshal(out, &converted); err != nil {
+			return ignition.Converted{}, fmt.Errorf("%w: %s answered what is no JSON", ignition.ErrNoConverter, path)
+		}
+		return converted, nil
+	}
+}
