@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -33,6 +34,9 @@ type flags struct {
 	workDir, storageDir, handoverDir      string
 	pullSecretDirs, caFiles, labels       []string
 	pushSecretDir                         string
+	registriesConf, registriesConfSHA256  string
+	proxyDir                              string
+	stepFiles                             []string
 	maxBytes                              int64
 }
 
@@ -50,6 +54,19 @@ func registryFlags(set *pflag.FlagSet, f *flags) {
 	set.StringArrayVar(&f.pullSecretDirs, "pull-secret-dir", nil, "mounted Secret to pull with; repeatable, the first that has a login wins")
 	set.StringVar(&f.pushSecretDir, "push-secret-dir", "", "mounted Secret to push with")
 	set.StringArrayVar(&f.caFiles, "ca-file", nil, "PEM file of certificates to trust besides the system's; may be missing; repeatable")
+}
+
+func mirrorFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.registriesConf, "registries-conf", "", "containers-registries.conf(5) with the mirrors to pull from")
+	set.StringVar(&f.registriesConfSHA256, "registries-conf-sha256", "", "SHA-256 of that file, in hex")
+}
+
+func proxyFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.proxyDir, "proxy-dir", "", "directory with the files httpProxy, httpsProxy and noProxy, any of which may be missing")
+}
+
+func stepFlags(set *pflag.FlagSet, f *flags) {
+	set.StringArrayVar(&f.stepFiles, "step-files", nil, "from:to, a directory, which may be missing or empty, whose files the steps see in another; repeatable")
 }
 
 func workFlags(set *pflag.FlagSet, f *flags) {
@@ -89,25 +106,25 @@ type commandSpec struct {
 var commands = []commandSpec{
 	{
 		name: "append", about: "put the config layer on the base image through the registry; nothing runs, nothing is pulled",
-		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, labelFlags},
+		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, labelFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image"},
 		bind:     bindAppend,
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, workFlags, storageFlags, dockerfileFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
 	{
 		name: "build", about: "run the steps of the Dockerfile, without credentials",
-		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags},
+		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags, proxyFlags, stepFlags},
 		required: []string{"work-dir", "storage-dir", "handover-dir"},
 		bind:     bindBuild,
 	},
 	{
 		name: "push", about: "push what was built; nothing runs",
-		steps: imagebuilder.PushSteps, groups: []group{registryFlags, workFlags, handoverFlags, limitFlags, labelFlags},
+		steps: imagebuilder.PushSteps, groups: []group{registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, labelFlags},
 		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
 	},
@@ -172,7 +189,7 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 			problems = append(problems, fmt.Errorf("--%s is required", required))
 		}
 	}
-	for _, sum := range [][2]string{{"machine-config-sha256", values.machineConfigSHA256}, {"dockerfile-sha256", values.dockerfileSHA256}} {
+	for _, sum := range [][2]string{{"machine-config-sha256", values.machineConfigSHA256}, {"dockerfile-sha256", values.dockerfileSHA256}, {"registries-conf-sha256", values.registriesConfSHA256}} {
 		if raw, err := hex.DecodeString(sum[1]); sum[1] != "" && (err != nil || len(raw) != 32) {
 			problems = append(problems, fmt.Errorf("--%s %q is no SHA-256 in hex", sum[0], sum[1]))
 		}
@@ -191,7 +208,16 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 		problems = append(problems, fmt.Errorf("--max-bytes %d is not above 0", values.maxBytes))
 	}
 	labels, err := parseLabels(values.labels)
-	return labels, errors.Join(append(problems, err)...)
+	return labels, errors.Join(append(problems, values.checkNetwork(), err)...)
+}
+
+// checkNetwork validates the flags of mirrors and of what steps are given.
+func (f *flags) checkNetwork() error {
+	_, err := f.steps()
+	if (f.registriesConf == "") != (f.registriesConfSHA256 == "") {
+		err = errors.Join(errors.New("--registries-conf and --registries-conf-sha256 go together"), err)
+	}
+	return err
 }
 
 func parseLabels(flags []string) (map[string]string, error) {
@@ -209,7 +235,22 @@ func parseLabels(flags []string) (map[string]string, error) {
 }
 
 func (f *flags) access() imagebuilder.Access {
-	return imagebuilder.Access{PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles}
+	return imagebuilder.Access{
+		PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles,
+		RegistriesConf: f.registriesConf, RegistriesConfSHA256: f.registriesConfSHA256, ProxyDir: f.proxyDir,
+	}
+}
+
+func (f *flags) steps() ([]imagebuilder.StepFiles, error) {
+	var all []imagebuilder.StepFiles
+	for _, flag := range f.stepFiles {
+		from, to, found := strings.Cut(flag, ":")
+		if !found || !path.IsAbs(from) || !path.IsAbs(to) || strings.Contains(to, ":") {
+			return nil, fmt.Errorf("--step-files %q is not from:to, of absolute paths", flag)
+		}
+		all = append(all, imagebuilder.StepFiles{From: from, To: to})
+	}
+	return all, nil
 }
 
 func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
@@ -232,8 +273,13 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 
 func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		steps, err := f.steps()
+		if err != nil {
+			return buildspec.Result{}, err
+		}
 		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
 			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
+			ProxyDir: f.proxyDir, StepFiles: steps,
 		}, progress)
 	}
 }

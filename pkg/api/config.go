@@ -9,6 +9,20 @@ const (
 	// ServiceCAKey holds the certificate authority of the internal registry.
 	ConfigMapServiceCA = "openshift-service-ca.crt"
 	ServiceCAKey       = "service-ca.crt"
+	// ConfigMapUserCA holds more certificate authorities; OpenShift's network
+	// operator fills in the same key where a label asks for it.
+	ConfigMapUserCA = "user-ca-bundle"
+	UserCAKey       = "ca-bundle.crt"
+	// ConfigMapRegistries holds a containers-registries.conf(5).
+	ConfigMapRegistries = "registries-conf"
+	KeyRegistriesConf   = "registries.conf"
+)
+
+// Names of what the steps of a custom Dockerfile are given, where it exists.
+const (
+	SecretEntitlement = "etc-pki-entitlement"
+	ConfigMapYumRepos = "etc-yum-repos-d"
+	SecretRPMKeys     = "etc-pki-rpm-gpg"
 )
 
 // Keys of ConfigMapBuildConfig.
@@ -29,6 +43,14 @@ const (
 	KeyBuildPodNodeSelector     = "buildPodNodeSelector"
 	KeyBuildPodTolerations      = "buildPodTolerations"
 	KeyBuildPodPriorityClass    = "buildPodPriorityClassName"
+	KeyProxySecretName          = "proxySecretName"
+)
+
+// Keys of ConfigMapBuildConfig and of the Secret that KeyProxySecretName names.
+const (
+	KeyHTTPProxy  = "httpProxy"
+	KeyHTTPSProxy = "httpsProxy"
+	KeyNoProxy    = "noProxy"
 )
 
 // Keys of ConfigMapOSImageURL.

@@ -1,11 +1,9 @@
 package buildconfig
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -33,21 +31,6 @@ func (s Settings) Credentials() buildspec.Credentials {
 		}
 	}
 	return c
-}
-
-// ServiceCA returns the certificate authorities of the ConfigMap that OpenShift
-// fills in; nil when it does not exist or has none yet.
-func ServiceCA(cm *corev1.ConfigMap) ([]byte, Problems) {
-	var ps Problems
-	if cm == nil || strings.TrimSpace(cm.Data[api.ServiceCAKey]) == "" {
-		return nil, nil
-	}
-	bundle := []byte(cm.Data[api.ServiceCAKey])
-	if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
-		ps.add("ConfigMap/"+api.ConfigMapServiceCA, api.ServiceCAKey, "holds no certificate in PEM form; put the registry's certificate authority there, or remove the key")
-		return nil, ps
-	}
-	return bundle, nil
 }
 
 // CheckSecret reads the credentials of a Secret that a key names; secret is

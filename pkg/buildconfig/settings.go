@@ -34,6 +34,7 @@ type Settings struct {
 	// BaseImagePollInterval is how often the base's tag is looked at; 0 for never.
 	BaseImagePollInterval time.Duration
 	Scheduling            buildspec.Scheduling
+	Proxy                 Proxy
 
 	// BaseImage and ExtensionsImage are the cluster's; a rendered config may name others.
 	BaseImage       string
@@ -91,5 +92,6 @@ func (r *reader) readBuildConfig(s *Settings) {
 	r.yaml(api.KeyBuildPodNodeSelector, &s.Scheduling.NodeSelector)
 	r.yaml(api.KeyBuildPodTolerations, &s.Scheduling.Tolerations)
 	s.Scheduling.PriorityClassName = r.objectName(api.KeyBuildPodPriorityClass)
+	s.Proxy = r.proxy()
 	s.UnknownKeys = r.unknown()
 }

@@ -25,6 +25,10 @@ const (
 	pushSecretDir = "/run/os-image-builder/push-secret"
 	pullSecretDir = "/run/os-image-builder/pull-secret"
 	caDir         = "/run/os-image-builder/ca"
+	userCADir     = "/run/os-image-builder/user-ca"
+	registriesDir = "/run/os-image-builder/registries"
+	proxyDir      = "/run/os-image-builder/proxy"
+	stepFilesDir  = "/run/os-image-builder/steps"
 	workDir       = "/var/lib/os-image-builder/work"
 	storageDir    = "/var/lib/os-image-builder/storage"
 	handoverDir   = "/var/lib/os-image-builder/handover"
@@ -84,6 +88,8 @@ func (b *builder) oneStep() {
 	b.pullSecrets(c)
 	b.pushSecret(c)
 	b.ca(c)
+	b.mirrors(c)
+	b.proxy(c)
 	b.labels(c)
 	mount(c, "tmp", tmpDir, false)
 	b.pod.Spec.Containers = []corev1.Container{*c}
@@ -101,6 +107,8 @@ func (b *builder) threeSteps() {
 	b.pullSecrets(prepare)
 	b.pushSecret(prepare)
 	b.ca(prepare)
+	b.mirrors(prepare)
+	b.proxy(prepare)
 	b.directory(prepare, "work", workDir, false)
 	b.directory(prepare, "storage", storageDir, false)
 
@@ -111,6 +119,8 @@ func (b *builder) threeSteps() {
 	b.directory(build, "work", workDir, true)
 	b.directory(build, "storage", storageDir, false)
 	b.directory(build, "handover", handoverDir, false)
+	b.proxy(build)
+	b.stepFiles(build)
 	for _, c := range []*corev1.Container{prepare, build} {
 		// Each has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.
 		mountSub(c, "tmp", tmpDir, c.Name)
@@ -124,6 +134,7 @@ func (b *builder) threeSteps() {
 	b.finalImage(push)
 	b.pushSecret(push)
 	b.ca(push)
+	b.proxy(push)
 	b.labels(push)
 	b.directory(push, "work", workDir, true)
 	b.directory(push, "handover", handoverDir, true)

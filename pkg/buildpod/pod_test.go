@@ -16,6 +16,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -49,9 +50,34 @@ func bare(r *buildspec.Request) {
 	r.Credentials, r.Timeout, r.MachineConfig.Chunks = buildspec.Credentials{}, 0, []string{"a"}
 }
 
+// proxyPassword is what no pod may show.
+const proxyPassword = "hunter2"
+
+func disconnected(r *buildspec.Request) {
+	r.Network.Registries = "[[registry]]\nprefix = \"registry.example.com\"\n"
+	r.Network.Proxy = proxy.Config{HTTP: "http://user:" + proxyPassword + "@proxy.example.com:3128", No: ".svc"}
+}
+
+// TestPodsShowNoProxy: whoever may look at pods learns nothing of a proxy's login.
+func TestPodsShowNoProxy(t *testing.T) {
+	for _, r := range []buildspec.Request{request(disconnected), request(custom, disconnected)} {
+		text, err := yaml.Marshal(New(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), proxyPassword) || strings.Contains(string(text), "proxy.example.com") {
+			t.Errorf("the pod shows the proxy:\n%s", text)
+		}
+		if !strings.Contains(string(text), "--proxy-dir=") {
+			t.Error("the pod does not know the proxy")
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, r := range map[string]buildspec.Request{
 		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare),
+		"one-step-disconnected": request(bare, disconnected), "three-steps-disconnected": request(custom, disconnected, func(r *buildspec.Request) { r.Network.ProxySecret = "proxy-login" }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := yaml.Marshal(New(r))
@@ -95,8 +121,10 @@ func TestUserStepsShareNothingWorthStealing(t *testing.T) {
 		volumes[v.Name] = v
 	}
 	build := container(t, p, api.ContainerBuild)
+	// What steps are given on purpose: pkg/buildpod/network.go.
+	meant := []string{"entitlement", "rpm-gpg", "yum-repos", "user-ca"}
 	for _, m := range build.VolumeMounts {
-		if v := volumes[m.Name]; v.EmptyDir == nil {
+		if v := volumes[m.Name]; v.EmptyDir == nil && (!slices.Contains(meant, m.Name) || !m.ReadOnly) {
 			t.Errorf("%s mounts %s, which is no emptyDir", build.Name, m.Name)
 		}
 	}

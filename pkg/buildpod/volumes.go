@@ -68,17 +68,6 @@ func (b *builder) pullSecrets(c *corev1.Container) {
 	}
 }
 
-// ca mounts the certificate authority of OpenShift's internal registry, which
-// other clusters do not have.
-func (b *builder) ca(c *corev1.Container) {
-	b.volume(corev1.Volume{Name: "service-ca", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-		LocalObjectReference: corev1.LocalObjectReference{Name: api.ConfigMapServiceCA},
-		Optional:             ptr(true),
-	}}})
-	mount(c, "service-ca", caDir, true)
-	arg(c, "ca-file", caDir+"/"+api.ServiceCAKey)
-}
-
 // directory mounts a volume and names it in the flag that ends in -dir.
 func (b *builder) directory(c *corev1.Container, volume, path string, readOnly bool) {
 	mount(c, volume, path, readOnly)

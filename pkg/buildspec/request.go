@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
 // Request describes one image build in full, for any back-end.
@@ -31,6 +33,7 @@ type Request struct {
 	// ImageLabels are the labels of the pushed image.
 	ImageLabels map[string]string
 	Credentials Credentials
+	Network     Network
 	// BuilderImage is the pullspec of the image with os-image-builder in it.
 	BuilderImage string
 	// Timeout bounds the run; zero means no bound.
@@ -52,6 +55,17 @@ type Pool struct {
 type Credentials struct {
 	Push string
 	Pull []string
+}
+
+// Network is how registries are reached. It is no input: another way leads to
+// the same image.
+type Network struct {
+	// Registries is a containers-registries.conf(5); empty without mirrors.
+	Registries string
+	// Proxy is what the pod goes through, unless ProxySecret names the Secret that
+	// says so.
+	Proxy       proxy.Config
+	ProxySecret string
 }
 
 // Scheduling says what a build pod asks of the cluster.

@@ -50,7 +50,7 @@ func Append(ctx context.Context, options AppendOptions, progress *Progress) (res
 	result.BaseDigest = base.Digest
 
 	progress.Step("layer", "making the config layer")
-	fetch, err := newFetcher(clients.cas)
+	fetch, err := newFetcher(clients)
 	if err != nil {
 		return result, err
 	}
@@ -90,10 +90,17 @@ func openBase(ctx context.Context, clients *clients, pullspec string, progress *
 	}
 	progress.Done("%s: %s, %s, %s that stay where they are", base.Digest,
 		plural(len(base.Images), "platform"), plural(layers, "layer"), size(bytes))
+	noteMirror(base, progress)
 	for _, digest := range base.Skipped {
 		progress.Note("left out of the new index, no Linux image: %s", digest)
 	}
 	return base, nil
+}
+
+func noteMirror(base *registry.Base, progress *Progress) {
+	if base.Mirrored {
+		progress.Note("%s is read from its mirror %s", base.Name, base.Source)
+	}
 }
 
 // pushFailure tells a push that failed from one that cannot be confirmed, and

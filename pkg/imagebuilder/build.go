@@ -17,11 +17,15 @@ type BuildOptions struct {
 	WorkDir     WorkDir
 	StorageDir  string
 	HandoverDir string
+	// ProxyDir is where a proxy's settings are mounted; empty for none.
+	ProxyDir string
+	// StepFiles are shown to the steps.
+	StepFiles []StepFiles
 }
 
 // Build runs the Dockerfile that Prepare left, on the store that Prepare filled,
 // and hands the image over to Push. It reads nothing from a network of its own
-// accord and holds no credential.
+// accord and holds no credential of a registry.
 func Build(ctx context.Context, options BuildOptions, progress *Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	plan, err := options.WorkDir.readPlan()
@@ -41,6 +45,13 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		return result, err
 	}
 	defer program.close()
+	if program.proxy, err = readProxy(options.ProxyDir); err != nil {
+		return result, err
+	}
+	volumes, err := program.volumes(options.StepFiles)
+	if err != nil {
+		return result, err
+	}
 
 	progress.Step("build", "running the Dockerfile: %s, storage driver %s", plural(file.Steps(), "instruction"), plan.Driver)
 	log, shown := newBuildLog(), newOutlet(progress.Line)
@@ -48,7 +59,7 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		if log.add(line) {
 			shown.line(line)
 		}
-	}, "build", buildFlags(options.WorkDir)...)
+	}, "build", append(volumes, buildFlags(options.WorkDir)...)...)
 	shown.close()
 	if err != nil {
 		return result, buildFailure(err, log, file)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
@@ -30,6 +31,10 @@ type buildah struct {
 	storageDir string
 	driver     storageDriver
 	tmp        string // of this container alone
+	// registriesConf says where the image lies that is pulled; empty for where its
+	// name says.
+	registriesConf string
+	proxy          proxy.Config // zero: as the environment says
 }
 
 // newBuildah makes the directories that buildah wants to find.
@@ -63,6 +68,9 @@ func (b *buildah) globalFlags() []string {
 		"--runroot", filepath.Join(b.storageDir, "run"),
 		"--storage-driver", b.driver.Name,
 	}
+	if b.registriesConf != "" {
+		flags = append(flags, "--registries-conf", b.registriesConf)
+	}
 	for _, option := range b.driver.Options {
 		flags = append(flags, "--storage-opt", option)
 	}
@@ -70,7 +78,8 @@ func (b *buildah) globalFlags() []string {
 }
 
 // environment is all that the program gets: nothing of the container's passes
-// through but the way to programs and proxies.
+// through but the way to programs and proxies. buildah hands the proxy's variables
+// to the steps and keeps them out of the image (--http-proxy).
 func (b *buildah) environment() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -81,7 +90,10 @@ func (b *buildah) environment() []string {
 		"XDG_RUNTIME_DIR=" + b.runtimeDir(), "XDG_DATA_HOME=" + b.dataDir(), "TMPDIR=" + b.tempDir(),
 		"BUILDAH_ISOLATION=chroot",
 	}
-	for _, key := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+	if !b.proxy.IsZero() {
+		return append(environment, b.proxy.Environment()...)
+	}
+	for _, key := range proxy.Variables {
 		if value, found := os.LookupEnv(key); found {
 			environment = append(environment, key+"="+value)
 		}
@@ -133,11 +145,12 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 		_ = output.Close()
 		return fmt.Errorf("starting buildah: %w", err)
 	}
-	log := &tail{limit: followedLines}
+	log, hide := &tail{limit: followedLines}, b.hidden()
 	lines := make(chan struct{})
 	go func() {
 		defer close(lines)
 		readLines(output, func(text string) {
+			text = hide(text)
 			log.add(text)
 			line(text)
 		})
@@ -158,6 +171,16 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 	default:
 		return nil
 	}
+}
+
+// hidden returns what takes the proxy's login out of a line: programs print the
+// URL that they were given.
+func (b *buildah) hidden() func(string) string {
+	secrets := b.proxy.Secrets()
+	if len(secrets) == 0 {
+		return func(text string) string { return text }
+	}
+	return redact.New(secrets...).Text
 }
 
 // maxLine is where a line without end is broken.

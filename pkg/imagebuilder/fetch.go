@@ -23,8 +23,8 @@ type fetcher struct {
 	wait   time.Duration
 }
 
-func newFetcher(cas [][]byte) (*fetcher, error) {
-	transport, err := registry.NewTransport(cas)
+func newFetcher(c *clients) (*fetcher, error) {
+	transport, err := registry.NewTransport(c.cas, c.proxy)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registriesconf"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -113,7 +115,11 @@ type Access struct {
 	PullSecretDirs []string
 	PushSecretDir  string
 	CAFiles        []string
-	Retry          registry.Retry // of single requests; zero for the default
+	// RegistriesConf is a mounted registries.conf, empty for none, of this hash.
+	RegistriesConf       string
+	RegistriesConfSHA256 string
+	ProxyDir             string         // mounted settings of a proxy; empty for none
+	Retry                registry.Retry // of single requests; zero for the default
 }
 
 // clients are the two sides: one reads the base and other images, with the pull
@@ -123,6 +129,8 @@ type clients struct {
 	pullCredentials *dockerconfig.Config
 	pushCredentials *dockerconfig.Config
 	cas             [][]byte
+	mirrors         *registriesconf.Config
+	proxy           proxy.Config
 }
 
 func (a Access) clients() (*clients, error) {
@@ -143,12 +151,18 @@ func (a Access) clients() (*clients, error) {
 	if out.cas, err = readCAs(a.CAFiles); err != nil {
 		return nil, err
 	}
-	options := registry.Options{CAs: out.cas, UserAgent: "os-image-builder", Retry: a.Retry}
-	options.Credentials = out.pullCredentials
+	if out.mirrors, err = readMirrors(a.RegistriesConf, a.RegistriesConfSHA256); err != nil {
+		return nil, err
+	}
+	if out.proxy, err = readProxy(a.ProxyDir); err != nil {
+		return nil, err
+	}
+	options := registry.Options{CAs: out.cas, UserAgent: "os-image-builder", Retry: a.Retry, Proxy: out.proxy}
+	options.Credentials, options.Mirrors = out.pullCredentials, out.mirrors
 	if out.pull, err = registry.NewClient(options); err != nil {
 		return nil, fail(api.ReasonInvalidConfig, err)
 	}
-	options.Credentials = out.pushCredentials
+	options.Credentials, options.Mirrors = out.pushCredentials, nil
 	if out.push, err = registry.NewClient(options); err != nil {
 		return nil, fail(api.ReasonInvalidConfig, err)
 	}

@@ -73,10 +73,10 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	progress.Step("pull", "pulling %s (%s), making the config layer", plural(1+len(file.Images()), "image"), image.Platform)
 	group, groupCtx := errgroup.WithContext(ctx)
 	pulled := &pulled{layers: map[string]bool{}}
-	group.Go(func() error { return p.pullAll(groupCtx, image, file, pulled) })
+	group.Go(func() error { return p.pullAll(groupCtx, base, image, file, pulled) })
 	group.Go(func() error {
 		indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
-		fetch, err := newFetcher(clients.cas)
+		fetch, err := newFetcher(clients)
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func pinned(pullspec, digest string) (string, error) {
 
 // pullAll chooses the storage driver and pulls into the store. The login is
 // written into a directory of this container's own for that time.
-func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, file *dockerfile.File, into *pulled) error {
+func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *registry.BaseImage, file *dockerfile.File, into *pulled) error {
 	var err error
 	if into.driver, err = chooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
 		return err
@@ -167,6 +167,7 @@ func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, fil
 		return err
 	}
 	defer program.close()
+	program.proxy = p.clients.proxy
 	login, err := program.login(p.clients.pullCredentials, p.clients.cas)
 	if err != nil {
 		return err
@@ -175,6 +176,9 @@ func (p *preparation) pullAll(ctx context.Context, base *registry.BaseImage, fil
 		return err
 	}
 	into.add(base)
+	if err := p.mirror(program, opened); err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.pull(groupCtx, program, login, into.base) })
 	group.Go(func() error { into.present = p.copyBase(groupCtx, base); return nil })
@@ -202,8 +206,12 @@ func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []s
 	if err != nil {
 		return err
 	}
+	noteMirror(opened, p.progress)
 	byDigest, err := pinned(image, opened.Digest)
 	if err != nil {
+		return err
+	}
+	if err := p.mirror(program, opened); err != nil {
 		return err
 	}
 	if err := p.pull(ctx, program, login, byDigest); err != nil {
@@ -224,6 +232,14 @@ func storeName(image string) string {
 		return image
 	}
 	return strings.Replace(reference.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
+}
+
+// mirror says to buildah where an image is, if there is more than its name to go by.
+func (p *preparation) mirror(program *buildah, opened *registry.Base) error {
+	if p.clients.mirrors.IsZero() {
+		return nil
+	}
+	return program.mirror(opened)
 }
 
 func (p *preparation) pull(ctx context.Context, program *buildah, login []string, image string) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -24,6 +25,8 @@ type Clients struct {
 	Core          kubernetes.Interface
 	MachineConfig mcfgclient.Interface
 	Metadata      metadata.Interface
+	// Dynamic reads kinds that only some clusters have; nil where there are none.
+	Dynamic dynamic.Interface
 }
 
 // Config returns the connection to the API server: from a kubeconfig file, or
@@ -66,7 +69,11 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the metadata client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta}, nil
+	others, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
+	}
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom

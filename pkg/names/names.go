@@ -41,6 +41,9 @@ func MachineConfigMap(rendered string, i int) string { return chunk("mc-"+render
 // the rendered Dockerfile.
 func DockerfileMap(rendered string, i int) string { return chunk("dockerfile-"+rendered, i) }
 
+// NetworkMap is the name of the ConfigMap with how a build reaches registries.
+func NetworkMap(rendered string) string { return object("network-"+rendered, "") }
+
 func chunk(base string, i int) string {
 	if i == 0 {
 		return object(base, "")

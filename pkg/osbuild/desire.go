@@ -25,6 +25,8 @@ type Inputs struct {
 	Settings buildconfig.Settings
 	// Problems of the settings and, once they were read, of the Secrets.
 	Problems buildconfig.Problems
+	// Network is how a build reaches registries; it is read when one starts.
+	Network buildspec.Network
 	// CustomDockerfile is the pool's text, possibly empty.
 	CustomDockerfile string
 	// RebuildToken is the pool's annotation or, when it was removed again, the
@@ -161,6 +163,7 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		FinalImage:     in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
 		ImageLabels:    imageLabels(in, base),
 		Credentials:    in.Settings.Credentials(),
+		Network:        in.Network,
 		BuilderImage:   builder,
 		Timeout:        in.Settings.BuildTimeout,
 		Scheduling:     in.Settings.Scheduling,

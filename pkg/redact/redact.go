@@ -25,7 +25,7 @@ var rules = []rule{
 	{regexp.MustCompile(`(?i)((?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate)\s+)?)[^\s"']+`), "${1}" + Mark},
 	{regexp.MustCompile(`(?i)(\bbearer\s+)[\w.~+/=-]{16,}`), "${1}" + Mark},
 	// User information of a URL (RFC 3986, section 3.2.1).
-	{regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@"']+@`), "${1}" + Mark + "@"},
+	{regexp.MustCompile(`(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/"']+@`), "${1}" + Mark + "@"},
 	// Members of a registry's auth file (containers-auth.json).
 	{regexp.MustCompile(`(?i)("(?:auth|identitytoken|registrytoken|password|secret|token)"\s*:\s*")[^"]*`), "${1}" + Mark},
 	// Assignments, as in environments and command lines.

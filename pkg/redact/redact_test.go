@@ -22,6 +22,7 @@ func TestText(t *testing.T) {
 		"bearer alone":             {"bearer 0123456789abcdef0123", "bearer [redacted]"},
 		"bearer of bad news":       {"the bearer of bad news", "the bearer of bad news"},
 		"URL":                      {"GET https://user:pa%20ss@registry.example.com/v2/", "GET https://[redacted]@registry.example.com/v2/"},
+		"URL with @ in a password": {"GET http://user:p@ss@proxy.example.com:3128/", "GET http://[redacted]@proxy.example.com:3128/"},
 		"signed URL":               {"GET https://s3.example.com/b?X-Amz-Credential=me/x&X-Amz-Signature=abc%3D&part=1: 403", "GET https://s3.example.com/b?X-Amz-Credential=[redacted]&X-Amz-Signature=[redacted]&part=1: 403"},
 		"URL without":              {"GET https://registry.example.com/v2/os@sha256:00", "GET https://registry.example.com/v2/os@sha256:00"},
 		"auth file":                {`{"auths":{"quay.io":{"auth":"dTpw"}}}`, `{"auths":{"quay.io":{"auth":"[redacted]"}}}`},

@@ -202,7 +202,7 @@ func (c *Client) Verify(ctx context.Context, target, digest string) error {
 
 func (c *Client) verifyOnce(ctx context.Context, op string, reference name.Reference, digest string) error {
 	for _, question := range []name.Reference{reference, reference.Context().Digest(digest)} {
-		got, err := c.resolve(ctx, op, question)
+		got, err := resolve(ctx, op, question, c.puller)
 		if errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/registriesconf"
 )
 
 // maxConfigBytes bounds an image config; they have a few kilobytes.
@@ -24,6 +26,8 @@ const maxConfigBytes = 16 << 20
 // configs, none of its layers.
 type Base struct {
 	Name      string // as it was asked for
+	Source    string // the repository that it was read from
+	Mirrored  bool   // that is a mirror
 	Digest    string // of the image or index
 	Index     bool
 	Images    []*BaseImage // one, or one for every platform of the index
@@ -54,21 +58,36 @@ type BaseLayer struct {
 	MediaType string
 }
 
-// Open reads the manifests and configs of a base image or index.
+// Open reads the manifests and configs of a base image or index, from the first
+// mirror that has it or from where its name says. What is read of it later comes
+// from the same place.
 func (c *Client) Open(ctx context.Context, pullspec string) (*Base, error) {
 	return c.open(ctx, "reading", pullspec)
 }
 
 func (c *Client) open(ctx context.Context, op, pullspec string) (*Base, error) {
+	var base *Base
+	err := c.anywhere(ctx, op, pullspec, func(source registriesconf.Source, puller *remote.Puller) (err error) {
+		base, err = c.openAt(ctx, op, source.Pullspec, puller)
+		if err == nil {
+			base.Name, base.Mirrored = pullspec, source.Mirror
+		}
+		return err
+	})
+	return base, err
+}
+
+// openAt reads from where the pullspec says.
+func (c *Client) openAt(ctx context.Context, op, pullspec string, first *remote.Puller) (*Base, error) {
 	reference, err := parseReference(op, pullspec)
 	if err != nil {
 		return nil, err
 	}
-	descriptor, err := c.puller.Get(ctx, reference)
+	descriptor, err := first.Get(ctx, reference)
 	if err != nil {
 		return nil, failure(op, pullspec, err)
 	}
-	base := &Base{Name: pullspec, Digest: descriptor.Digest.String(), mediaType: string(descriptor.MediaType)}
+	base := &Base{Name: pullspec, Source: reference.Context().Name(), Digest: descriptor.Digest.String(), mediaType: string(descriptor.MediaType)}
 	switch {
 	case descriptor.MediaType.IsIndex():
 		err = c.openIndex(ctx, base, reference.Context(), descriptor)

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
 // Question asks what a pullspec names at present.
@@ -15,6 +16,7 @@ type Question struct {
 	Pullspec    string
 	Credentials *dockerconfig.Config
 	CAs         [][]byte
+	Proxy       proxy.Config
 }
 
 // Answer is what the registry said, and when.
@@ -80,7 +82,7 @@ func setDefault[T comparable](value *T, fallback T) {
 
 // inspectOnce leaves repeating to whoever asks again.
 func inspectOnce(ctx context.Context, question Question) (Info, error) {
-	client, err := NewClient(Options{Credentials: question.Credentials, CAs: question.CAs, Retry: Retry{Tries: 1}})
+	client, err := NewClient(Options{Credentials: question.Credentials, CAs: question.CAs, Proxy: question.Proxy, Retry: Retry{Tries: 1}})
 	if err != nil {
 		return Info{}, err
 	}

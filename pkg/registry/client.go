@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registriesconf"
 )
 
 // Retry says how often and how patiently a failed request is repeated. The zero
@@ -25,13 +28,20 @@ type Retry struct {
 	Wait  time.Duration
 }
 
+// glances is how often a mirror is asked that does not answer.
+const glances = 2
+
 // Options configure a Client.
 type Options struct {
 	Credentials *dockerconfig.Config // nil: anonymous
 	CAs         [][]byte             // PEM bundles, trusted besides the system's
-	UserAgent   string
-	Retry       Retry
-	Jobs        int // parallel requests, default 8
+	// Mirrors are where Open, Resolve, Inspect and what they return read images; nil for
+	// where their names say. Nothing is ever pushed to one.
+	Mirrors   *registriesconf.Config
+	Proxy     proxy.Config // zero: as the environment says
+	UserAgent string
+	Retry     Retry
+	Jobs      int // parallel requests, default 8
 }
 
 // Client talks to registries with one set of credentials. It is safe for
@@ -41,13 +51,16 @@ type Client struct {
 	idle    func()
 	options []remote.Option
 	puller  *remote.Puller
-	jobs    int
-	wait    time.Duration
+	mirrors *registriesconf.Config
+	// glance asks a mirror, after which there is another place to ask.
+	glance *remote.Puller
+	jobs   int
+	wait   time.Duration
 }
 
 // NewClient fails only for a certificate bundle without certificates.
 func NewClient(options Options) (*Client, error) {
-	transport, err := NewTransport(options.CAs)
+	transport, err := NewTransport(options.CAs, options.Proxy)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +76,10 @@ func NewClient(options Options) (*Client, error) {
 	if options.UserAgent == "" {
 		options.UserAgent = "machine-os-builder"
 	}
-	client := &Client{meter: &meter{inner: transport}, idle: transport.CloseIdleConnections, jobs: options.Jobs, wait: options.Retry.Wait}
+	client := &Client{
+		meter: &meter{inner: transport}, idle: transport.CloseIdleConnections, mirrors: options.Mirrors,
+		jobs: options.Jobs, wait: options.Retry.Wait,
+	}
 	client.options = []remote.Option{
 		remote.WithTransport(client.meter),
 		remote.WithAuthFromKeychain(keychain{options.Credentials}),
@@ -77,6 +93,14 @@ func NewClient(options Options) (*Client, error) {
 	client.puller, err = remote.NewPuller(client.options...)
 	if err != nil {
 		return nil, fmt.Errorf("making registry client: %w", err)
+	}
+	if !options.Mirrors.IsZero() {
+		client.glance, err = remote.NewPuller(append(slices.Clone(client.options), remote.WithRetryBackoff(remote.Backoff{
+			Duration: options.Retry.Wait, Factor: 2, Jitter: 0.1, Steps: min(options.Retry.Tries, glances),
+		}))...)
+		if err != nil {
+			return nil, fmt.Errorf("making registry client: %w", err)
+		}
 	}
 	return client, nil
 }
@@ -140,18 +164,23 @@ func parseTag(op, pullspec string) (name.Tag, error) {
 	return tag, nil
 }
 
-// Resolve asks the registry for the digest of what a pullspec names.
+// Resolve asks for the digest of what a pullspec names: the mirrors as Open does.
 func (c *Client) Resolve(ctx context.Context, pullspec string) (string, error) {
 	const op = "resolving"
-	reference, err := parseReference(op, pullspec)
-	if err != nil {
-		return "", err
-	}
-	return c.resolve(ctx, op, reference)
+	var digest string
+	err := c.anywhere(ctx, op, pullspec, func(source registriesconf.Source, puller *remote.Puller) error {
+		reference, err := parseReference(op, source.Pullspec)
+		if err != nil {
+			return err
+		}
+		digest, err = resolve(ctx, op, reference, puller)
+		return err
+	})
+	return digest, err
 }
 
-func (c *Client) resolve(ctx context.Context, op string, reference name.Reference) (string, error) {
-	head, err := c.puller.Head(ctx, reference)
+func resolve(ctx context.Context, op string, reference name.Reference, puller *remote.Puller) (string, error) {
+	head, err := puller.Head(ctx, reference)
 	if err == nil {
 		return head.Digest.String(), nil
 	}
@@ -161,7 +190,7 @@ func (c *Client) resolve(ctx context.Context, op string, reference name.Referenc
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrRateLimited), errors.Is(err, ErrTLS), ctx.Err() != nil:
 		return "", err
 	}
-	got, err := c.puller.Get(ctx, reference)
+	got, err := puller.Get(ctx, reference)
 	if err != nil {
 		return "", failure(op, reference.String(), err)
 	}

@@ -7,8 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
 // Traffic is how many bytes of content went over the network.
@@ -17,8 +20,13 @@ type Traffic struct {
 }
 
 // NewTransport returns one that trusts the system's certificates and those of the
-// PEM bundles. It fails for a bundle without certificates.
-func NewTransport(bundles [][]byte) (*http.Transport, error) {
+// PEM bundles, and goes through a proxy; the zero one is for what the environment
+// says. It fails for a bundle without certificates, and for what is no proxy.
+func NewTransport(bundles [][]byte, through proxy.Config) (*http.Transport, error) {
+	if err := through.Check(); err != nil {
+		return nil, err
+	}
+
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
@@ -28,8 +36,13 @@ func NewTransport(bundles [][]byte) (*http.Transport, error) {
 			return nil, fmt.Errorf("reading certificate bundle %d: no certificate in it", i+1)
 		}
 	}
+	by := http.ProxyFromEnvironment
+	if !through.IsZero() {
+		choose := through.For()
+		by = func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
+	}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 by,
 		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:     true,

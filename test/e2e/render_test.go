@@ -76,6 +76,20 @@ func TestApplyLeadsToAnImage(t *testing.T) {
 		t.Errorf("the pool targets %s, the last good one is %s", now, second)
 	}
 
+	// A config of Ignition's spec 2 is converted.
+	old := live.FileConfig(bad.Name, "/etc/old", "")
+	old.Labels = bad.Labels
+	old.Spec.Config.Raw = []byte(`{"ignition":{"version":"2.2.0"},"storage":{"files":[{"filesystem":"root","path":"/etc/old","mode":384,"contents":{"source":"data:,old"}}]}}`)
+	s.must(cluster.SetMachineConfig(s.ctx, old))
+	compareFiles(t, s.files(s.built(s.rendered(second))), map[string]live.File{"etc/old": file(0o600, 0, "old")})
+	s.must(cluster.Clients.MachineConfig.MachineconfigurationV1().MachineConfigs().Delete(s.ctx, old.Name, metav1.DeleteOptions{}))
+	s.eventually("without it the pool targets what it did", func() error {
+		if now := s.pool().Spec.Configuration.Name; now != second {
+			return fmt.Errorf("it targets %s", now)
+		}
+		return nil
+	})
+
 	// Another apply of the pool takes nothing away from it.
 	apply("worker.yaml")
 	if now := s.pool().Spec.Configuration.Name; now != second {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 // TestMovedBaseIsRebuilt: a base whose tag moves is built upon once more, and
@@ -23,9 +23,12 @@ func TestMovedBaseIsRebuilt(t *testing.T) {
 	names(digest("1"))
 	var looks atomic.Int32
 	w := newWorld(t)
-	w.resolve = func(_ context.Context, pullspec string, _ kube.RegistryAccess) (string, error) {
+	w.resolve = func(_ context.Context, pullspec string, o registry.Options) (string, error) {
 		asked.Store(&pullspec)
 		looks.Add(1)
+		if sources, err := o.Mirrors.Sources(pullspec); err != nil || len(sources) != 2 || sources[0].Pullspec != "mirror.example.com/os/base:1" {
+			t.Errorf("looked for at %v, %v", sources, err)
+		}
 		if *now.Load() == "" {
 			return "", errors.New("silent")
 		}
@@ -51,6 +54,9 @@ func TestMovedBaseIsRebuilt(t *testing.T) {
 		return image
 	}
 	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyBaseImagePollInterval: "1s"})
+	w.setting(api.ConfigMapRegistries, map[string]string{
+		api.KeyRegistriesConf: "[[registry]]\nlocation = 'registry.example.com'\n[[registry.mirror]]\nlocation = 'mirror.example.com'\n",
+	})
 	w.addPool("worker", config)
 	w.patchPool("worker", optIn)
 	w.Start()

@@ -80,6 +80,10 @@ var forbidden = slices.Concat(
 	rights(anywhere, mcGroup, "machineconfigs", "", "update", "patch", "deletecollection"),
 	rights(anywhere, mcGroup, "machineconfigpools", "", "create", "update", "delete", "deletecollection"),
 	rights(anywhere, mcGroup, "controllerconfigs", "", "update", "patch", "delete"),
+	// On OpenShift its mirrors and its proxy are read: manifests/overlays/openshift.
+	rights(anywhere, "config.openshift.io", "proxies", "", "list", "watch", "create", "update", "patch", "delete"),
+	rights(anywhere, "config.openshift.io", "imagedigestmirrorsets", "", "create", "update", "patch", "delete"),
+	rights(anywhere, "config.openshift.io", "imagetagmirrorsets", "", "create", "update", "patch", "delete"),
 	rights(namespace, "apps", "deployments", "", "get", "create", "update", "patch", "delete"),
 	rights(namespace, "apps", "daemonsets", "", "create", "update", "patch"),
 	rights(namespace, "coordination.k8s.io", "leases", "another", "get", "update", "delete"),

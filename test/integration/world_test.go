@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	ocireg "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -43,6 +43,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 const namespace = api.DefaultNamespace
@@ -59,7 +60,7 @@ type world struct {
 	Registry string // host:port/repository
 	Requests *counter
 	// resolve says what the tag of a base image names; nil asks its registry.
-	resolve func(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error)
+	resolve func(ctx context.Context, pullspec string, o registry.Options) (string, error)
 	// wrap stands between the controller and the API server; nil for nothing.
 	wrap func(http.RoundTripper) http.RoundTripper
 	// lastWrite is how many writes of the controller get through; 0 for all.
@@ -141,7 +142,7 @@ func newWorld(t *testing.T) *world {
 
 // registryHandler is a registry that may forbid deletions.
 func (w *world) registryHandler() http.Handler {
-	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	images := ocireg.New(ocireg.Logger(log.New(io.Discard, "", 0)))
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodDelete && w.forbidsDeletions.Load() {
 			rw.WriteHeader(http.StatusMethodNotAllowed)

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 
@@ -52,17 +53,32 @@ func chunk(r buildspec.Request, i int) *corev1.ConfigMap {
 
 // dependents are the further ConfigMaps of a build, owned by its root.
 func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap {
-	var maps []*corev1.ConfigMap
+	var inputs []*corev1.ConfigMap
 	for i, text := range r.DockerfileChunks() {
-		maps = append(maps, input(r, names.DockerfileMap(r.RenderedConfig, i), api.KeyDockerfile, text))
+		inputs = append(inputs, input(r, names.DockerfileMap(r.RenderedConfig, i), api.KeyDockerfile, text))
 	}
 	for i := 1; i < len(r.MachineConfig.Chunks); i++ {
-		maps = append(maps, chunk(r, i))
+		inputs = append(inputs, chunk(r, i))
 	}
-	for _, cm := range maps {
+	if data := networkData(r.Network); len(data) > 0 {
+		cm := input(r, names.NetworkMap(r.RenderedConfig), "", "")
+		cm.Data = data
+		inputs = append(inputs, cm)
+	}
+	for _, cm := range inputs {
 		cm.OwnerReferences = ownedBy(root)
 	}
-	return maps
+	return inputs
+}
+
+// networkData is what no other object holds of how a build reaches registries.
+func networkData(n buildspec.Network) map[string]string {
+	data := map[string]string{api.KeyRegistriesConf: n.Registries}
+	if n.ProxySecret == "" {
+		data[api.KeyHTTPProxy], data[api.KeyHTTPSProxy], data[api.KeyNoProxy] = n.Proxy.HTTP, n.Proxy.HTTPS, n.Proxy.No
+	}
+	maps.DeleteFunc(data, func(_, value string) bool { return value == "" })
+	return data
 }
 
 // input is not immutable, though it never changes: the kubelet keeps what it

@@ -39,7 +39,7 @@ type Options struct {
 	Namespace string
 	Clock     clock.WithTicker
 	// Resolve returns the digest that a pullspec names; nil for the real way.
-	Resolve func(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error)
+	Resolve func(ctx context.Context, pullspec string, o registry.Options) (string, error)
 }
 
 // Controller is the loop.
@@ -70,8 +70,8 @@ func New(o Options) (*Controller, error) {
 	)
 }
 
-func resolveOnce(ctx context.Context, pullspec string, a kube.RegistryAccess) (string, error) {
-	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Retry: registry.Retry{Tries: 1}})
+func resolveOnce(ctx context.Context, pullspec string, o registry.Options) (string, error) {
+	client, err := registry.NewClient(o)
 	if err != nil {
 		return "", err
 	}
@@ -153,18 +153,24 @@ func (c *Controller) resolve(ctx context.Context, pullspec string, s buildconfig
 	if known, ok := c.resolved[pullspec]; ok && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
 		return known.digest, nil
 	}
-	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients.Core, c.Namespace, s)
+	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients, c.Namespace, s)
 	if err != nil {
 		return "", err
 	}
-	if len(problems) > 0 {
+	mirrors, found, err := kube.ReadMirrors(ctx, c.Clients, c.Namespace)
+	if err != nil {
+		return "", err
+	}
+	if problems = append(problems, found...); len(problems) > 0 {
 		return "", errors.New(problems.String())
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	digest, err := c.Resolve(ctx, pullspec, a)
+	digest, err := c.Resolve(ctx, pullspec, registry.Options{
+		Credentials: a.Credentials, CAs: a.Authorities, Mirrors: mirrors, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1},
+	})
 	if err != nil {
-		return "", errors.New(redact.New(a.Credentials.Secrets()...).Text(err.Error()))
+		return "", errors.New(redact.New(a.Secrets()...).Text(err.Error()))
 	}
 	c.resolved[pullspec] = resolved{digest, c.Clock.Now()}
 	return digest, nil

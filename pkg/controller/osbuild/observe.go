@@ -25,7 +25,8 @@ type view struct {
 	// secrets are what must not be shown of the credentials that were read; nil
 	// while none were.
 	secrets []string
-	// accessWrong: a user may mend a Secret or the service CA, which are not watched.
+	// accessWrong: a user may mend a Secret, a certificate authority, mirrors or the proxy,
+	// which are not watched.
 	accessWrong bool
 }
 
@@ -60,11 +61,11 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 		return nil, err
 	}
 	if live && in.OptedIn && len(in.Problems) == 0 {
-		_, problems, err := c.access(ctx, in.Settings)
+		in.Network, in.Problems, err = c.network(ctx, in.Settings)
 		if err != nil {
 			return nil, err
 		}
-		in.Problems, v.accessWrong = problems, len(problems) > 0
+		v.accessWrong = len(in.Problems) > 0
 	}
 	v.desired = osbuild.Desire(in)
 	v.observed.Slots = c.queue.slots(name, in.Settings.MaxConcurrentBuilds, c.Backend.Active())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
@@ -14,7 +15,18 @@ import (
 
 // access is kube.ReadRegistryAccess of this loop's namespace.
 func (c *Controller) access(ctx context.Context, s buildconfig.Settings) (kube.RegistryAccess, buildconfig.Problems, error) {
-	return kube.ReadRegistryAccess(ctx, c.Clients.Core, c.Namespace, s)
+	return kube.ReadRegistryAccess(ctx, c.Clients, c.Namespace, s)
+}
+
+// network reads, besides the access, what a build that starts is told of how to
+// reach registries.
+func (c *Controller) network(ctx context.Context, s buildconfig.Settings) (buildspec.Network, buildconfig.Problems, error) {
+	a, problems, err := c.access(ctx, s)
+	if err != nil {
+		return buildspec.Network{}, nil, err
+	}
+	network, found, err := kube.ReadNetwork(ctx, c.Clients, c.Namespace, s, a)
+	return network, append(problems, found...), err
 }
 
 // askRegistry puts the one question that the plan may depend on; the answer,
@@ -36,13 +48,13 @@ func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	v.secrets = a.Credentials.Secrets()
+	v.secrets = a.Secrets()
 	if len(problems) > 0 {
 		v.accessWrong = true
 		v.observed.Registry = &osbuild.Confirmation{Image: image, Err: errors.New(problems.String())}
 		return nil
 	}
-	c.checker.Ask(v.pool.Name, registry.Question{Pullspec: image, Credentials: a.Credentials, CAs: a.Authorities})
+	c.checker.Ask(v.pool.Name, registry.Question{Pullspec: image, Credentials: a.Credentials, CAs: a.Authorities, Proxy: a.Proxy})
 	return nil
 }
 

@@ -98,7 +98,7 @@ func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) (boo
 }
 
 func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.Image) error {
-	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients.Core, c.Namespace, l.settings)
+	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients, c.Namespace, l.settings)
 	if err == nil && len(problems) > 0 {
 		err = errors.New(problems.String())
 	}
@@ -124,7 +124,7 @@ func became(err error) metrics.Deletion {
 
 // deleteOnce leaves repeating to whoever asks again.
 func deleteOnce(ctx context.Context, image string, a kube.RegistryAccess) error {
-	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Retry: registry.Retry{Tries: 1}})
+	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1}})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,10 @@ func (c *Cluster) Reset(ctx context.Context) error {
 	if err := configs.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: RoleLabel}); err != nil {
 		return fmt.Errorf("deleting MachineConfigs: %w", err)
 	}
-	for _, name := range []string{api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, api.ConfigMapCustomDockerfile} {
+	for _, name := range []string{
+		api.ConfigMapBuildConfig, api.ConfigMapOSImageURL, api.ConfigMapCustomDockerfile,
+		api.ConfigMapUserCA, api.ConfigMapRegistries, api.ConfigMapYumRepos,
+	} {
 		err := c.Clients.Core.CoreV1().ConfigMaps(Namespace).Delete(ctx, name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("deleting ConfigMap %q: %w", name, err)
@@ -83,6 +86,15 @@ func (c *Cluster) SetConfigMap(ctx context.Context, name string, data map[string
 		return fmt.Errorf("writing ConfigMap %q: %w", name, err)
 	}
 	return nil
+}
+
+// TrustByUsers puts the registries' certificate authority where users put theirs,
+// and nowhere else.
+func (c *Cluster) TrustByUsers(ctx context.Context) error {
+	if err := c.SetConfigMap(ctx, api.ConfigMapServiceCA, nil); err != nil {
+		return err
+	}
+	return c.SetConfigMap(ctx, api.ConfigMapUserCA, map[string]string{api.UserCAKey: c.ca})
 }
 
 // TrustRegistries writes the ConfigMap with the certificate authority that

@@ -1,0 +1,101 @@
+package buildpod
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// ca mounts the certificate authorities of OpenShift's internal registry, which
+// other clusters do not have, and those that users add.
+func (b *builder) ca(c *corev1.Container) {
+	b.optionalMap(c, "service-ca", api.ConfigMapServiceCA, caDir)
+	arg(c, "ca-file", caDir+"/"+api.ServiceCAKey)
+	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, userCADir)
+	arg(c, "ca-file", userCADir+"/"+api.UserCAKey)
+}
+
+// mirrors mounts the registries.conf that was made for this build.
+func (b *builder) mirrors(c *corev1.Container) {
+	text := b.request.Network.Registries
+	if text == "" {
+		return
+	}
+	b.networkMap(c, "registries", registriesDir, api.KeyRegistriesConf)
+	arg(c, "registries-conf", registriesDir+"/"+api.KeyRegistriesConf)
+	arg(c, "registries-conf-sha256", names.Content([]byte(text)))
+}
+
+// proxy mounts the proxy's settings: a URL may hold a password, and whoever may
+// look at pods reads arguments and environments.
+func (b *builder) proxy(c *corev1.Container) {
+	network := b.request.Network
+	switch {
+	case network.ProxySecret != "":
+		b.volume(corev1.Volume{Name: "proxy", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: network.ProxySecret}}})
+		mount(c, "proxy", proxyDir, true)
+	case !network.Proxy.IsZero():
+		var keys []string
+		for _, setting := range [][2]string{{api.KeyHTTPProxy, network.Proxy.HTTP}, {api.KeyHTTPSProxy, network.Proxy.HTTPS}, {api.KeyNoProxy, network.Proxy.No}} {
+			if setting[1] != "" {
+				keys = append(keys, setting[0])
+			}
+		}
+		b.networkMap(c, "proxy", proxyDir, keys...)
+	default:
+		return
+	}
+	arg(c, "proxy-dir", proxyDir)
+}
+
+// networkMap mounts some keys of the ConfigMap that was made for this build.
+func (b *builder) networkMap(c *corev1.Container, volume, dir string, keys ...string) {
+	items := make([]corev1.KeyToPath, len(keys))
+	for i, key := range keys {
+		items[i] = corev1.KeyToPath{Key: key, Path: key}
+	}
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: names.NetworkMap(b.request.RenderedConfig)},
+		Items:                items,
+	}}})
+	mount(c, volume, dir, true)
+}
+
+// What the user's steps are given on purpose, where it exists: entitlements and
+// repositories, as on a node that is entitled, and the users' own certificate
+// authorities, which no step trusts by itself.
+const (
+	stepEntitlement = "/etc/pki/entitlement"
+	stepRPMKeys     = "/etc/pki/rpm-gpg"
+	stepYumRepos    = "/etc/yum.repos.d"
+	stepUserCA      = "/run/user-ca-bundle"
+)
+
+func (b *builder) stepFiles(c *corev1.Container) {
+	show := func(volume, to string) { arg(c, "step-files", stepFilesDir+"/"+volume+":"+to) }
+	b.optionalSecret(c, "entitlement", api.SecretEntitlement, stepFilesDir+"/entitlement")
+	show("entitlement", stepEntitlement)
+	b.optionalSecret(c, "rpm-gpg", api.SecretRPMKeys, stepFilesDir+"/rpm-gpg")
+	show("rpm-gpg", stepRPMKeys)
+	b.optionalMap(c, "yum-repos", api.ConfigMapYumRepos, stepFilesDir+"/yum-repos")
+	show("yum-repos", stepYumRepos)
+	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, stepFilesDir+"/user-ca")
+	show("user-ca", stepUserCA)
+}
+
+func (b *builder) optionalMap(c *corev1.Container, volume, name, dir string) {
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name},
+		Optional:             ptr(true),
+	}}})
+	mount(c, volume, dir, true)
+}
+
+func (b *builder) optionalSecret(c *corev1.Container, volume, name, dir string) {
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: name,
+		Optional:   ptr(true),
+	}}})
+	mount(c, volume, dir, true)
+}

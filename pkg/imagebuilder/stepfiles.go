@@ -1,0 +1,85 @@
+package imagebuilder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// StepFiles are files that the steps of a Dockerfile see while they run, and that
+// stay in no layer.
+type StepFiles struct {
+	// From is a mounted ConfigMap or Secret, which may be missing or empty.
+	From string
+	// To is the directory in whose place the steps see them.
+	To string
+}
+
+// maxStepFile bounds one of them; a ConfigMap or Secret has less.
+const maxStepFile = 4 << 20
+
+// volumes returns the flags that show the steps their files. Those are copied
+// first: what the kubelet mounts is a link to a link, in a mount that a user
+// namespace may not mount again. A directory without files is left out, since it
+// would hide what the base image has there.
+func (b *buildah) volumes(all []StepFiles) ([]string, error) {
+	var flags []string
+	for i, files := range all {
+		dir := filepath.Join(b.tmp, "steps", strconv.Itoa(i))
+		count, err := copyFiles(files.From, dir)
+		if err != nil {
+			return nil, fmt.Errorf("laying out %s for the steps: %w", files.To, err)
+		}
+		if count > 0 {
+			flags = append(flags, "--volume", dir+":"+files.To+":ro")
+		}
+	}
+	return flags, nil
+}
+
+// copyFiles copies the files of a mounted ConfigMap or Secret, which are readable
+// to whoever a step runs as, and returns how many there are.
+func copyFiles(from, to string) (int, error) {
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, entry := range entries {
+		// The kubelet's own entries begin so.
+		if entry.Name()[0] == '.' {
+			continue
+		}
+		content, err := readBounded(filepath.Join(from, entry.Name()))
+		if err != nil {
+			return 0, err
+		}
+		if count == 0 {
+			if err := os.MkdirAll(to, 0o755); err != nil { //nolint:gosec // a step may run as any user
+				return 0, err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(to, entry.Name()), content, 0o644); err != nil { //nolint:gosec // as above
+			return 0, err
+		}
+		count++
+	}
+	return count, nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxStepFile {
+		return nil, fmt.Errorf("%s is no file of at most %s", path, size(maxStepFile))
+	}
+	return os.ReadFile(path)
+}

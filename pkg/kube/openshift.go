@@ -1,0 +1,103 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	configv1 "github.com/openshift/api/config/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registriesconf"
+)
+
+// What the cluster's configuration API has of registries, config.openshift.io/v1.
+const (
+	digestMirrorSets = "imagedigestmirrorsets"
+	tagMirrorSets    = "imagetagmirrorsets"
+	proxies          = "proxies"
+	// clusterObject is the name of the one Proxy that counts.
+	clusterObject = "cluster"
+)
+
+// serves says whether the cluster serves a kind of its configuration API. It is
+// asked first, since a cluster without that API answers "forbidden" to who has no
+// right to it.
+func serves(c Clients, resource string) (bool, error) {
+	if c.Dynamic == nil {
+		return false, nil
+	}
+	list, err := c.Core.Discovery().ServerResourcesForGroupVersion(configv1.GroupVersion.String())
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking for the kinds of %s: %w", configv1.GroupVersion, err)
+	}
+	for _, r := range list.APIResources {
+		if r.Name == resource {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// clusterProxy reads what the cluster itself goes through. The status counts: its
+// noProxy has the cluster's own networks.
+func clusterProxy(ctx context.Context, c Clients) (proxy.Config, error) {
+	served, err := serves(c, proxies)
+	if err != nil || !served {
+		return proxy.Config{}, err
+	}
+	found, err := c.Dynamic.Resource(configv1.GroupVersion.WithResource(proxies)).Get(ctx, clusterObject, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return proxy.Config{}, nil
+	}
+	if err != nil {
+		return proxy.Config{}, fmt.Errorf("reading Proxy %q: %w", clusterObject, err)
+	}
+	var p configv1.Proxy
+	if err := convert(found.Object, &p); err != nil {
+		return proxy.Config{}, fmt.Errorf("reading Proxy %q: %w", clusterObject, err)
+	}
+	return proxy.Config{HTTP: p.Status.HTTPProxy, HTTPS: p.Status.HTTPSProxy, No: p.Status.NoProxy}, nil
+}
+
+func mirrorSets(ctx context.Context, c Clients) (registriesconf.MirrorSets, error) {
+	var sets registriesconf.MirrorSets
+	var err error
+	if sets.Digest, err = list[configv1.ImageDigestMirrorSet](ctx, c, digestMirrorSets); err != nil {
+		return sets, err
+	}
+	sets.Tag, err = list[configv1.ImageTagMirrorSet](ctx, c, tagMirrorSets)
+	return sets, err
+}
+
+func list[T any](ctx context.Context, c Clients, resource string) ([]T, error) {
+	served, err := serves(c, resource)
+	if err != nil || !served {
+		return nil, err
+	}
+	found, err := c.Dynamic.Resource(configv1.GroupVersion.WithResource(resource)).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", resource, err)
+	}
+	return convertAll[T](found, resource)
+}
+
+func convertAll[T any](found *unstructured.UnstructuredList, resource string) ([]T, error) {
+	all := make([]T, len(found.Items))
+	for i := range found.Items {
+		if err := convert(found.Items[i].Object, &all[i]); err != nil {
+			return nil, fmt.Errorf("reading %s %q: %w", resource, found.Items[i].GetName(), err)
+		}
+	}
+	return all, nil
+}
+
+func convert(from map[string]any, to any) error {
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(from, to)
+}
