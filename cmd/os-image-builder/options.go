@@ -14,6 +14,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 const defaultTerminationMessagePath = "/dev/termination-log"
@@ -38,6 +39,7 @@ type flags struct {
 	proxyDir                              string
 	stepFiles                             []string
 	maxBytes                              int64
+	layerCompression                      string
 }
 
 // groups of flags that commands share.
@@ -85,6 +87,10 @@ func limitFlags(set *pflag.FlagSet, f *flags) {
 	set.Int64Var(&f.maxBytes, "max-bytes", imagebuilder.MaxBytes, "most bytes that the layers in --handover-dir may have together, such as the size of its volume")
 }
 
+func compressionFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.layerCompression, "layer-compression", string(registry.Gzip), "how new layers are compressed: gzip or zstd")
+}
+
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.dockerfileDir, "dockerfile-dir", "", "directory with the chunks of the rendered Dockerfile")
 	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of the rendered Dockerfile, in hex")
@@ -106,7 +112,7 @@ type commandSpec struct {
 var commands = []commandSpec{
 	{
 		name: "append", about: "put the config layer on the base image through the registry; nothing runs, nothing is pulled",
-		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, labelFlags},
+		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, compressionFlags, labelFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image"},
 		bind:     bindAppend,
 	},
@@ -118,7 +124,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "build", about: "run the steps of the Dockerfile, without credentials",
-		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags, proxyFlags, stepFlags},
+		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags, proxyFlags, stepFlags, compressionFlags},
 		required: []string{"work-dir", "storage-dir", "handover-dir"},
 		bind:     bindBuild,
 	},
@@ -207,6 +213,9 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 	if set.Lookup("max-bytes") != nil && values.maxBytes < 1 {
 		problems = append(problems, fmt.Errorf("--max-bytes %d is not above 0", values.maxBytes))
 	}
+	if _, err := registry.ParseCompression(values.layerCompression); err != nil {
+		problems = append(problems, fmt.Errorf("--layer-compression: %w", err))
+	}
 	labels, err := parseLabels(values.labels)
 	return labels, errors.Join(append(problems, values.checkNetwork(), err)...)
 }
@@ -258,6 +267,7 @@ func bindAppend(f *flags, labels map[string]string) func(context.Context, *image
 		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
 			Access: f.access(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, Labels: labels,
+			Compression: registry.Compression(f.layerCompression),
 		}, progress)
 	}
 }
@@ -280,6 +290,7 @@ func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilde
 		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
 			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
 			ProxyDir: f.proxyDir, StepFiles: steps,
+			Compression: registry.Compression(f.layerCompression),
 		}, progress)
 	}
 }

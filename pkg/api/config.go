@@ -43,6 +43,7 @@ const (
 	KeyBuildPodNodeSelector     = "buildPodNodeSelector"
 	KeyBuildPodTolerations      = "buildPodTolerations"
 	KeyBuildPodPriorityClass    = "buildPodPriorityClassName"
+	KeyLayerCompression         = "layerCompression"
 	KeyProxySecretName          = "proxySecretName"
 )
 
@@ -65,6 +66,12 @@ const (
 const (
 	BuilderCustomPod = "custom-pod-builder"
 	BuilderOpenShift = "openshift-image-builder"
+)
+
+// Values of KeyLayerCompression.
+const (
+	CompressionGzip = "gzip"
+	CompressionZstd = "zstd"
 )
 
 // Keys of the ConfigMaps that a build is made of.

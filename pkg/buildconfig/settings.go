@@ -35,6 +35,8 @@ type Settings struct {
 	BaseImagePollInterval time.Duration
 	Scheduling            buildspec.Scheduling
 	Proxy                 Proxy
+	// LayerCompression is one of the api.Compression values.
+	LayerCompression string
 
 	// BaseImage and ExtensionsImage are the cluster's; a rendered config may name others.
 	BaseImage       string
@@ -54,6 +56,7 @@ func Read(buildConfig, osImageURL *corev1.ConfigMap) (Settings, Problems) {
 		BuildTimeout:        DefaultBuildTimeout,
 		MaxBuildRetries:     DefaultMaxBuildRetries,
 		ImagesToKeep:        DefaultImagesToKeep,
+		LayerCompression:    api.CompressionGzip,
 	}
 	if buildConfig == nil {
 		r.problems.add(r.object, "", "does not exist; create it with at least the key "+api.KeyFinalImagePullspec)
@@ -88,6 +91,9 @@ func (r *reader) readBuildConfig(s *Settings) {
 	s.BaseImagePollInterval = r.duration(api.KeyBaseImagePollInterval, 0)
 	s.MaxBuildRetries = r.integer(api.KeyMaxBuildRetries, DefaultMaxBuildRetries, 0)
 	s.ImagesToKeep = r.integer(api.KeyImagesToKeep, DefaultImagesToKeep, 1)
+	if c := r.oneOf(api.KeyLayerCompression, api.CompressionGzip, api.CompressionZstd); c != "" {
+		s.LayerCompression = c
+	}
 	r.yaml(api.KeyBuildPodResources, &s.Scheduling.Resources)
 	r.yaml(api.KeyBuildPodNodeSelector, &s.Scheduling.NodeSelector)
 	r.yaml(api.KeyBuildPodTolerations, &s.Scheduling.Tolerations)

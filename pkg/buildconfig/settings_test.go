@@ -26,6 +26,7 @@ func configMap(pairs ...string) *corev1.ConfigMap {
 func defaults() Settings {
 	return Settings{
 		Repository: repository, MaxConcurrentBuilds: 2, BuildTimeout: time.Hour, MaxBuildRetries: 3, ImagesToKeep: 3,
+		LayerCompression: api.CompressionGzip,
 	}
 }
 
@@ -85,6 +86,10 @@ func TestEveryKey(t *testing.T) {
 			right: map[string]func(*Settings){"1": func(s *Settings) { s.ImagesToKeep = 1 }},
 			wrong: []string{"0", "all"},
 		},
+		api.KeyLayerCompression: {
+			set: func(s *Settings, v string) { s.LayerCompression = v }, valid: []string{"gzip", "zstd"},
+			wrong: []string{"ZSTD", "none", "zstd:chunked", "xz"},
+		},
 		api.KeyBuildPodResources: {
 			right: map[string]func(*Settings){"limits:\n  memory: 2Gi\n": func(s *Settings) {
 				s.Scheduling.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}
@@ -139,6 +144,15 @@ func TestEveryKey(t *testing.T) {
 func TestS32UnknownBuilderTypeListsTheValidOnes(t *testing.T) {
 	_, problems := Read(configMap(api.KeyFinalImagePullspec, repository, api.KeyImageBuilderType, "kaniko"), nil)
 	for _, want := range []string{`"kaniko"`, api.BuilderCustomPod, api.BuilderOpenShift} {
+		if !strings.Contains(problems.String(), want) {
+			t.Errorf("%q does not name %s", problems, want)
+		}
+	}
+}
+
+func TestUnknownCompressionListsTheValidOnes(t *testing.T) {
+	_, problems := Read(configMap(api.KeyFinalImagePullspec, repository, api.KeyLayerCompression, "xz"), nil)
+	for _, want := range []string{api.KeyLayerCompression, `"xz"`, "gzip", "zstd"} {
 		if !strings.Contains(problems.String(), want) {
 			t.Errorf("%q does not name %s", problems, want)
 		}

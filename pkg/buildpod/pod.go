@@ -91,6 +91,7 @@ func (b *builder) oneStep() {
 	b.mirrors(c)
 	b.proxy(c)
 	b.labels(c)
+	b.compression(c)
 	mount(c, "tmp", tmpDir, false)
 	b.pod.Spec.Containers = []corev1.Container{*c}
 }
@@ -121,6 +122,7 @@ func (b *builder) threeSteps() {
 	b.directory(build, "handover", handoverDir, false)
 	b.proxy(build)
 	b.stepFiles(build)
+	b.compression(build)
 	for _, c := range []*corev1.Container{prepare, build} {
 		// Each has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.
 		mountSub(c, "tmp", tmpDir, c.Name)
@@ -200,6 +202,14 @@ func (b *builder) labels(c *corev1.Container) {
 	sort.Strings(keys)
 	for _, k := range keys {
 		arg(c, "label", k+"="+b.request.ImageLabels[k])
+	}
+}
+
+// compression names what is not the builder's default: an older builder image,
+// which a setting may name, knows no such flag.
+func (b *builder) compression(c *corev1.Container) {
+	if name := b.request.LayerCompression; name != "" && name != api.CompressionGzip {
+		arg(c, "layer-compression", name)
 	}
 }
 

@@ -264,3 +264,20 @@ func TestNewSharesNothing(t *testing.T) {
 		t.Error("the request's node selector is the pod's")
 	}
 }
+
+// TestCompressionIsForThoseWhoMakeLayers: gzip is what a builder does that knows
+// no such flag.
+func TestCompressionIsForThoseWhoMakeLayers(t *testing.T) {
+	for _, name := range []string{"", api.CompressionGzip, api.CompressionZstd} {
+		for _, r := range []buildspec.Request{request(), request(custom)} {
+			r.LayerCompression = name
+			pod := New(r)
+			for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+				want := name == api.CompressionZstd && c.Name == api.ContainerBuild
+				if got := slices.Contains(c.Args, "--layer-compression=zstd"); got != want || !want && strings.Contains(strings.Join(c.Args, " "), "compression") {
+					t.Errorf("%q: %s has the arguments %q", name, c.Name, c.Args)
+				}
+			}
+		}
+	}
+}

@@ -36,6 +36,9 @@ type Request struct {
 	Network     Network
 	// BuilderImage is the pullspec of the image with os-image-builder in it.
 	BuilderImage string
+	// LayerCompression is one of the api.Compression values, that of new layers;
+	// empty for gzip.
+	LayerCompression string
 	// Timeout bounds the run; zero means no bound.
 	Timeout    time.Duration
 	Scheduling Scheduling

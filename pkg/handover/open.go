@@ -41,38 +41,35 @@ type manifest struct {
 	MediaType     types.MediaType   `json:"mediaType"`
 	Config        descriptor        `json:"config"`
 	Layers        layerList         `json:"layers"`
-	Annotations   map[string]string `json:"annotations"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
 type descriptor struct {
 	MediaType   types.MediaType   `json:"mediaType"`
 	Digest      v1.Hash           `json:"digest"`
 	Size        int64             `json:"size"`
-	Annotations map[string]string `json:"annotations"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // Open reads the image in dir. Each of its layers must lie there as a file or be
 // one of present; those that lie there may have limit bytes together. Nothing
 // else in the directory is looked at.
 func Open(dir string, present []Layer, limit int64) (*Image, error) {
-	content, err := readDocument(dir, manifestFile)
+	image, _, err := open(dir, present, limit)
+	return image, err
+}
+
+func open(dir string, present []Layer, limit int64) (*Image, *manifest, error) {
+	m, err := readManifest(dir)
 	if err != nil {
-		return nil, err
-	}
-	var m manifest
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); errors.Is(err, ErrRefused) {
-		return nil, err
-	} else if err != nil {
-		return nil, refuse(manifestFile, "does not parse: %v", err)
+		return nil, nil, err
 	}
 	image := &Image{Annotations: m.Annotations}
 	if image.Config, err = readConfig(dir, m.Config); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if diffs := len(image.Config.RootFS.DiffIDs); diffs != len(m.Layers) {
-		return nil, refuse(manifestFile, "names %d layers, its config %d", len(m.Layers), diffs)
+		return nil, nil, refuse(manifestFile, "names %d layers, its config %d", len(m.Layers), diffs)
 	}
 	known, upload := sizes(present), budget{limit: limit, counted: map[string]bool{}}
 	for _, layer := range m.Layers {
@@ -81,11 +78,27 @@ func Open(dir string, present []Layer, limit int64) (*Image, error) {
 			err = checkUpload(dir, layer, &upload)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		image.Layers = append(image.Layers, blob)
 	}
-	return image, nil
+	return image, m, nil
+}
+
+func readManifest(dir string) (*manifest, error) {
+	content, err := readDocument(dir, manifestFile)
+	if err != nil {
+		return nil, err
+	}
+	m := &manifest{}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(m); errors.Is(err, ErrRefused) {
+		return nil, err
+	} else if err != nil {
+		return nil, refuse(manifestFile, "does not parse: %v", err)
+	}
+	return m, nil
 }
 
 func readConfig(dir string, config descriptor) (*v1.ConfigFile, error) {

@@ -21,6 +21,7 @@ type AppendOptions struct {
 	BaseImage           string
 	FinalImage          string
 	Labels              map[string]string
+	Compression         registry.Compression
 }
 
 // Append makes and pushes an image in which nothing has to run. The result is
@@ -55,7 +56,7 @@ func Append(ctx context.Context, options AppendOptions, progress *Progress) (res
 		return result, err
 	}
 	indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
-	layers, err := buildConfigLayers(ctx, config, base.Images, indexes, fetch)
+	layers, err := buildConfigLayers(ctx, config, base.Images, indexes, fetch, options.Compression)
 	if err != nil {
 		return result, err
 	}

@@ -105,9 +105,14 @@ func (in *inputs) access() Access {
 }
 
 func (in *inputs) append(base string) (buildspec.Result, error) {
+	return in.appendAs(base, registry.Gzip)
+}
+
+func (in *inputs) appendAs(base string, compression registry.Compression) (buildspec.Result, error) {
 	result, err := Append(context.Background(), AppendOptions{
 		Access: in.access(), MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
 		BaseImage: base, FinalImage: in.server.Host + "/os/final:rendered-worker-1", Labels: map[string]string{"machineconfig": "rendered-worker-1"},
+		Compression: compression,
 	}, in.progress(AppendSteps))
 	return Report(result, err), err
 }
@@ -119,7 +124,11 @@ func members(t *testing.T, image v1.Image) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := layers[len(layers)-1].Uncompressed()
+	compressed, err := layers[len(layers)-1].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := registry.Decompress(compressed)
 	if err != nil {
 		t.Fatal(err)
 	}

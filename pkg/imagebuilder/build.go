@@ -10,6 +10,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 // BuildOptions are the inputs of Build.
@@ -20,7 +21,8 @@ type BuildOptions struct {
 	// ProxyDir is where a proxy's settings are mounted; empty for none.
 	ProxyDir string
 	// StepFiles are shown to the steps.
-	StepFiles []StepFiles
+	StepFiles   []StepFiles
+	Compression registry.Compression
 }
 
 // Build runs the Dockerfile that Prepare left, on the store that Prepare filled,
@@ -68,6 +70,10 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 
 	progress.Step("handover", "compressing what is new")
 	if err := handOver(ctx, program, options.HandoverDir, plan.Present); err != nil {
+		return result, err
+	}
+	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
+	if err := handover.Settle(options.HandoverDir, plan.Present, form); err != nil {
 		return result, err
 	}
 	progress.Done("handed over")

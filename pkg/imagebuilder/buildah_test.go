@@ -16,7 +16,9 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 )
 
@@ -274,8 +276,12 @@ func TestPrepareGoesOnWithoutACopy(t *testing.T) {
 	}
 }
 
-func (v volumes) build(in *inputs) (buildspec.Result, error) {
-	return Build(context.Background(), BuildOptions{WorkDir: v.work, StorageDir: v.storage, HandoverDir: v.handover}, in.progress(BuildSteps))
+func (v volumes) build(in *inputs) (buildspec.Result, error) { return v.buildAs(in, registry.Gzip) }
+
+func (v volumes) buildAs(in *inputs, compression registry.Compression) (buildspec.Result, error) {
+	return Build(context.Background(), BuildOptions{
+		WorkDir: v.work, StorageDir: v.storage, HandoverDir: v.handover, Compression: compression,
+	}, in.progress(BuildSteps))
 }
 
 func TestBuildHandsOverWithoutCredentials(t *testing.T) {
@@ -286,7 +292,8 @@ func TestBuildHandsOverWithoutCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := fakeBuildah(t, `echo "[2/2] STEP 2/2: RUN true"`)
-	if _, err := dirs.build(in); err != nil {
+	// This one pushes nothing, whatever it says.
+	if _, err := dirs.build(in); !errors.Is(err, handover.ErrRefused) {
 		t.Fatal(err)
 	}
 	build, push := calls()[0], calls()[1]

@@ -2,6 +2,7 @@ package imagebuilder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -120,7 +122,8 @@ echo "[2/2] STEP 2/2: RUN true"; echo "via $https_proxy $HTTPS_PROXY, $no_proxy"
 			{From: filepath.Join(in.dir, "none"), To: "/etc/pki/rpm-gpg"},
 		},
 	}, in.progress(BuildSteps))
-	if err != nil {
+	// This one pushes nothing, whatever it says.
+	if !errors.Is(err, handover.ErrRefused) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(calls()[0], ":/etc/pki/entitlement:ro ") || strings.Contains(calls()[0], "yum.repos.d") || strings.Contains(calls()[0], "rpm-gpg") {

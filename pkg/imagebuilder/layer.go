@@ -22,7 +22,7 @@ type configLayers struct {
 func (c *configLayers) of(image *registry.BaseImage) *registry.Layer { return c.byImage[image.Digest] }
 
 // buildConfigLayers makes the config layer for every image given.
-func buildConfigLayers(ctx context.Context, config *mcfgv1.MachineConfig, images []*registry.BaseImage, indexes *baseIndexes, fetch *fetcher) (*configLayers, error) {
+func buildConfigLayers(ctx context.Context, config *mcfgv1.MachineConfig, images []*registry.BaseImage, indexes *baseIndexes, fetch *fetcher, compression registry.Compression) (*configLayers, error) {
 	layers := make([]*configlayer.Layer, len(images))
 	packed := make([]*registry.Layer, len(images))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -34,7 +34,7 @@ func buildConfigLayers(ctx context.Context, config *mcfgv1.MachineConfig, images
 				return err
 			}
 			layers[i] = layer
-			packed[i], err = registry.NewLayer(layer.WriteTar)
+			packed[i], err = registry.NewLayer(compression, layer.WriteTar)
 			return err
 		})
 	}

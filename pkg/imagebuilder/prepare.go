@@ -277,9 +277,14 @@ func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, 
 	if err := os.WriteFile(p.options.WorkDir.dockerfile(), []byte(dockerfile.EscapeFirst(text)), 0o600); err != nil {
 		return fmt.Errorf("writing Dockerfile: %w", err)
 	}
+	history, err := image.History()
+	if err != nil {
+		return fail(api.ReasonPullFailed, err)
+	}
 	return p.options.WorkDir.writePlan(plan{
 		Driver: into.driver, BaseImage: p.options.BaseImage, BaseDigest: base.Digest,
 		Platform: image.Platform, ImageDigest: image.Digest, Present: into.present,
+		DiffIDs: history.DiffIDs, Epoch: epochOf(history.Created),
 	})
 }
 

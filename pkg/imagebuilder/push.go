@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
@@ -72,6 +75,7 @@ func readHandover(options PushOptions, plan plan) (registry.Image, error) {
 	if err != nil {
 		return registry.Image{}, err
 	}
+	settleTimes(image, plan.Epoch)
 	image.Config.Config.Labels = merged(image.Config.Config.Labels, options.Labels)
 	config, err := json.Marshal(image.Config)
 	if err != nil {
@@ -80,6 +84,22 @@ func readHandover(options PushOptions, plan plan) (registry.Image, error) {
 	return registry.Image{Config: config, Layers: image.Layers, Annotations: merged(image.Annotations, map[string]string{
 		registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest,
 	})}, nil
+}
+
+// annotationCreated is the OCI's for when an image was made.
+const annotationCreated = "org.opencontainers.image.created"
+
+// settleTimes takes the times of this build out of what the image tells of itself.
+func settleTimes(image *handover.Image, epoch time.Time) {
+	image.Config.Created = v1.Time{Time: epoch}
+	for i := range image.Config.History {
+		if created := &image.Config.History[i].Created; created.After(epoch) {
+			created.Time = epoch
+		}
+	}
+	if _, found := image.Annotations[annotationCreated]; found {
+		image.Annotations[annotationCreated] = epoch.Format(time.RFC3339)
+	}
 }
 
 // merged is a new map, in which ours wins.

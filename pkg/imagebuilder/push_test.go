@@ -1,24 +1,27 @@
 package imagebuilder
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -51,38 +54,78 @@ func playPush(t *testing.T, play func(pullspec string) error) {
 
 const newContent = "what the steps made"
 
+// stepsLayer is a layer as the steps leave it at a time. Of its two files, one
+// was made long before.
+func stepsLayer(t *testing.T, made time.Time) v1.Layer {
+	t.Helper()
+	var content bytes.Buffer
+	archive := tar.NewWriter(&content)
+	for _, name := range []string{"new", "old"} {
+		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(newContent)), Typeflag: tar.TypeReg, ModTime: made, AccessTime: made, ChangeTime: made, Format: tar.FormatPAX}
+		if name == "old" {
+			header.ModTime = time.Unix(1600000000, 0)
+		}
+		if err := archive.WriteHeader(header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := archive.Write([]byte(newContent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layer
+}
+
+func pushTo(pullspec string, image v1.Image) error {
+	reference, err := name.ParseReference(pullspec)
+	if err != nil {
+		return err
+	}
+	return remote.Write(reference, image)
+}
+
 // built is the base with one more layer, as buildah would push it.
-func built(t *testing.T) v1.Image {
+func built(t *testing.T, made time.Time) v1.Image {
 	t.Helper()
 	layers, err := osImage(t, "amd64").Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	for _, layer := range append(layers, static.NewLayer([]byte(newContent), types.OCILayer)) {
-		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: types.OCILayer}); err != nil {
+	for _, layer := range append(layers, stepsLayer(t, made)) {
+		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{CreatedBy: "a step", Created: v1.Time{Time: made}}}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if image, err = mutate.CreatedAt(image, v1.Time{Time: made}); err != nil {
+		t.Fatal(err)
 	}
 	return image
 }
 
+var builtAt = time.Unix(1800000000, 5)
+
 // handedOver are the directories of a build that waits for its push.
 func handedOver(t *testing.T, in *inputs) volumes {
+	t.Helper()
+	return handedOverAs(t, in, builtAt, registry.Gzip)
+}
+
+func handedOverAs(t *testing.T, in *inputs, made time.Time, compression registry.Compression) volumes {
 	t.Helper()
 	fakeBuildah(t, "exit 0")
 	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	playPush(t, func(pullspec string) error {
-		reference, err := name.ParseReference(pullspec)
-		if err != nil {
-			return err
-		}
-		return remote.Write(reference, built(t))
-	})
-	if result, err := dirs.build(in); err != nil {
+	playPush(t, func(pullspec string) error { return pushTo(pullspec, built(t, made)) })
+	if result, err := dirs.buildAs(in, compression); err != nil {
 		t.Fatalf("%v\n%+v\n%s", err, result, in.log.String())
 	}
 	return dirs
@@ -117,7 +160,7 @@ func TestPushUploadsTheNewLayersAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if moved := in.server.Uploaded("os/final") - before; moved != int64(len(newContent)+len(config)) || report.BytesPushed < moved {
+	if moved := in.server.Uploaded("os/final") - before; moved != dirs.newLayer(t).Size+int64(len(config)) || report.BytesPushed < moved {
 		t.Errorf("%d bytes were uploaded, %d reported", moved, report.BytesPushed)
 	}
 	if len(report.Timings) != 3 || report.Timings[1].Name != "push" {
@@ -234,7 +277,9 @@ func TestPushRefusesWhatIsNoImage(t *testing.T) {
 		{
 			name: "a layer with another content", reason: api.ReasonBuildFailed, message: "has the digest sha256:",
 			spoil: func(t *testing.T, _ *inputs, v volumes) {
-				v.overLayer(t, func(path string) error { return os.WriteFile(path, []byte(strings.ToUpper(newContent)), 0o600) })
+				v.overLayer(t, func(path string) error {
+					return os.WriteFile(path, bytes.Repeat([]byte("x"), int(v.newLayer(t).Size)), 0o600)
+				})
 			},
 		},
 		{
@@ -253,8 +298,8 @@ func TestPushRefusesWhatIsNoImage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				size := func(n int) []byte { return fmt.Appendf(nil, `"size":%d`, n) }
-				if err := os.WriteFile(path, bytes.ReplaceAll(manifest, size(len(newContent)), size(1<<42)), 0o600); err != nil {
+				size := func(n int64) []byte { return fmt.Appendf(nil, `"size":%d`, n) }
+				if err := os.WriteFile(path, bytes.ReplaceAll(manifest, size(v.newLayer(t).Size), size(1<<42)), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -291,13 +336,23 @@ func TestPushRefusesWhatIsNoImage(t *testing.T) {
 // overLayer puts something in the place of the new layer.
 func (v volumes) overLayer(t *testing.T, put func(path string) error) {
 	t.Helper()
-	digest, _, err := v1.SHA256(strings.NewReader(newContent))
+	if err := put(filepath.Join(v.handover, v.newLayer(t).Digest.Hex)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newLayer is the uppermost layer, as the hand-over's manifest has it.
+func (v volumes) newLayer(t *testing.T) v1.Descriptor {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(v.handover, "manifest.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := put(filepath.Join(v.handover, digest.Hex)); err != nil {
+	manifest, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
 		t.Fatal(err)
 	}
+	return manifest.Layers[len(manifest.Layers)-1]
 }
 
 func TestHandOverFailures(t *testing.T) {

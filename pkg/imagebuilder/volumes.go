@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 )
@@ -30,6 +31,19 @@ type plan struct {
 	ImageDigest string `json:"imageDigest"`
 	// Present are the base's layers that lie in the final image's repository.
 	Present []handover.Layer `json:"present"`
+	// DiffIDs are the digests of the tars of the base's layers.
+	DiffIDs []string `json:"diffIDs"`
+	// Epoch is the latest time that the image tells of: when the base was made.
+	Epoch time.Time `json:"epoch"`
+}
+
+// epochOf is the time that stands for that of a build, which would differ every
+// time. 1970 is for a base that does not say when it was made.
+func epochOf(created time.Time) time.Time {
+	if created.Unix() < 0 {
+		return time.Unix(0, 0).UTC()
+	}
+	return created.UTC().Truncate(time.Second)
 }
 
 func (w WorkDir) writePlan(p plan) error {

@@ -43,6 +43,13 @@ func InputsHash(in Inputs) string {
 	return hashVersion + "-" + hex.EncodeToString(h.Sum(nil)[:hashBytes])
 }
 
+// ImageHash identifies an image by what it is made of. That it was asked for
+// again is no part of it: a rebuild that finds nothing new makes the same bytes.
+func ImageHash(in Inputs) string {
+	in.RebuildToken = ""
+	return InputsHash(in)
+}
+
 // Content is the hex SHA-256 of data.
 func Content(data []byte) string {
 	sum := sha256.Sum256(data)

@@ -144,6 +144,23 @@ func TestHashIsPinned(t *testing.T) {
 	}
 }
 
+// TestImageHashLeavesTheRebuildOut: of all fields, that one alone.
+func TestImageHashLeavesTheRebuildOut(t *testing.T) {
+	for i := range reflect.TypeFor[Inputs]().NumField() {
+		field := reflect.TypeFor[Inputs]().Field(i).Name
+		in := sample()
+		reflect.ValueOf(&in).Elem().Field(i).SetString("other")
+		if same := ImageHash(in) == ImageHash(sample()); same != (field == "RebuildToken") {
+			t.Errorf("another %s gives the same hash: %v", field, same)
+		}
+	}
+	in := sample()
+	in.RebuildToken = ""
+	if ImageHash(in) != InputsHash(in) {
+		t.Error("without a rebuild the two hashes differ")
+	}
+}
+
 func TestHashCoversEveryField(t *testing.T) {
 	seen := map[string]string{InputsHash(sample()): "the sample"}
 	for i := range reflect.TypeFor[Inputs]().NumField() {

@@ -100,7 +100,7 @@ func Desire(in Inputs) Desired {
 	if d.Request != nil {
 		d.Config, d.Fingerprint = *in.Config, fingerprint(in, d.Request)
 		d.Request.ID = names.InputsHash(d.Fingerprint)
-		d.Request.ImageLabels[api.ImageLabelInputsHash] = d.Request.ID
+		d.Request.ImageLabels[api.ImageLabelInputsHash] = names.ImageHash(d.Fingerprint)
 	}
 	return d
 }
@@ -154,20 +154,21 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		builder = in.DefaultBuilderImage
 	}
 	return &buildspec.Request{
-		Pool:           in.Pool,
-		RenderedConfig: in.TargetConfig,
-		Object:         in.RunKind + "/" + names.Build(in.TargetConfig),
-		Dockerfile:     rendered,
-		CustomContent:  custom.NeedsBuild(),
-		BaseImage:      base,
-		FinalImage:     in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
-		ImageLabels:    imageLabels(in, base),
-		Credentials:    in.Settings.Credentials(),
-		Network:        in.Network,
-		BuilderImage:   builder,
-		Timeout:        in.Settings.BuildTimeout,
-		Scheduling:     in.Settings.Scheduling,
-		RebuildToken:   in.RebuildToken,
+		Pool:             in.Pool,
+		RenderedConfig:   in.TargetConfig,
+		Object:           in.RunKind + "/" + names.Build(in.TargetConfig),
+		Dockerfile:       rendered,
+		CustomContent:    custom.NeedsBuild(),
+		BaseImage:        base,
+		FinalImage:       in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
+		ImageLabels:      imageLabels(in, base),
+		Credentials:      in.Settings.Credentials(),
+		Network:          in.Network,
+		BuilderImage:     builder,
+		LayerCompression: in.Settings.LayerCompression,
+		Timeout:          in.Settings.BuildTimeout,
+		Scheduling:       in.Settings.Scheduling,
+		RebuildToken:     in.RebuildToken,
 	}, nil
 }
 

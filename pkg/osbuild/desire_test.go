@@ -12,6 +12,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // TestIdentity: what makes another image, and what does not.
@@ -25,13 +26,14 @@ func TestIdentity(t *testing.T) {
 		"S27: a Secret of another name": {func(in *Inputs) {
 			in.Settings.Secrets = []buildconfig.SecretRef{{Key: api.KeyFinalImagePushSecretName, Name: "other"}}
 		}, false},
-		"the builder image":       {func(in *Inputs) { in.Settings.BuilderImage = "mirror/builder:2" }, false},
-		"the timeout":             {func(in *Inputs) { in.Settings.BuildTimeout = time.Minute }, false},
-		"limits":                  {func(in *Inputs) { in.Settings.MaxBuildRetries, in.Settings.MaxConcurrentBuilds = 9, 9 }, false},
-		"where the pod runs":      {func(in *Inputs) { in.Settings.Scheduling.PriorityClassName = "high" }, false},
-		"how many images to keep": {func(in *Inputs) { in.Settings.ImagesToKeep = 7 }, false},
-		"an unknown key":          {func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }, false},
-		"the pool made again":     {func(in *Inputs) { in.Pool.UID = "pool-2" }, false},
+		"the builder image":         {func(in *Inputs) { in.Settings.BuilderImage = "mirror/builder:2" }, false},
+		"the timeout":               {func(in *Inputs) { in.Settings.BuildTimeout = time.Minute }, false},
+		"limits":                    {func(in *Inputs) { in.Settings.MaxBuildRetries, in.Settings.MaxConcurrentBuilds = 9, 9 }, false},
+		"where the pod runs":        {func(in *Inputs) { in.Settings.Scheduling.PriorityClassName = "high" }, false},
+		"how many images to keep":   {func(in *Inputs) { in.Settings.ImagesToKeep = 7 }, false},
+		"how layers are compressed": {func(in *Inputs) { in.Settings.LayerCompression = api.CompressionZstd }, false},
+		"an unknown key":            {func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }, false},
+		"the pool made again":       {func(in *Inputs) { in.Pool.UID = "pool-2" }, false},
 		"a base image that the rendered config overrides": {func(in *Inputs) {
 			in.Config.OSImageURL, in.Settings.BaseImage = inputs().Settings.BaseImage, "registry.example.com/os/base:2"
 		}, false},
@@ -55,8 +57,9 @@ func TestIdentity(t *testing.T) {
 		if another := d.Request.ID != same; another != row.another {
 			t.Errorf("%s: another identity: %v, want %v", name, another, row.another)
 		}
-		if d.Request.ImageLabels[api.ImageLabelInputsHash] != d.Request.ID {
-			t.Errorf("%s: the image's label is %q, not the identity", name, d.Request.ImageLabels[api.ImageLabelInputsHash])
+		label := d.Request.ImageLabels[api.ImageLabelInputsHash]
+		if rebuild := d.Request.RebuildToken != ""; !rebuild && label != d.Request.ID || rebuild && label != same {
+			t.Errorf("%s: the image's label is %q, the identity %q", name, label, d.Request.ID)
 		}
 	}
 }
@@ -80,7 +83,7 @@ func TestRequest(t *testing.T) {
 		ImageLabels: map[string]string{
 			"machineconfig": configA, "machineconfigpool": "worker", "releaseversion": "4.14.0",
 			"baseOSContainerImage": "registry.example.com/os/base:1", "extensionsOSContainerImage": "registry.example.com/ext:1",
-			"machineosbuilder.io/inputs-hash": got.ID,
+			"machineosbuilder.io/inputs-hash": names.ImageHash(d.Fingerprint),
 		},
 		Credentials:  buildspec.Credentials{Push: "push", Pull: []string{"pull"}},
 		BuilderImage: "mirror.example.com/builder:1", Timeout: time.Hour,

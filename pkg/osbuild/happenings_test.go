@@ -191,7 +191,7 @@ func (w *world) finish(b *backend.Observation) {
 func (w *world) succeed(config string) {
 	b := w.builds[config]
 	digest := fmt.Sprintf("sha256:%s-%s", b.ID, b.UID)
-	w.memory.made[digest] = origin{b.ID, config}
+	w.memory.made[digest] = origin{w.memory.labels[b.ID], config}
 	w.images[repo+"@"+digest], w.images[repo+":"+config] = digest, digest
 	w.set(config, succeededWith(digest), w.finish)
 }

@@ -5,6 +5,7 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 )
 
@@ -37,9 +38,16 @@ type Confirmation struct {
 	Temporary bool
 }
 
-// holds is true when the registry has the image and it is one of the desired inputs.
+// holds is true when the registry has the image and it is one of the desired
+// inputs. Its label says nothing of a rebuild, but did in earlier versions.
 func (c *Confirmation) holds(d Desired) bool {
-	return c.Err == nil && c.Found && c.InputsHash == d.Request.ID
+	return c.Err == nil && c.Found && (c.InputsHash == d.Request.ImageLabels[api.ImageLabelInputsHash] || c.InputsHash == d.Request.ID)
+}
+
+// answers is true when, besides, it is known to be no older than the request
+// for a rebuild.
+func (c *Confirmation) answers(d Desired) bool {
+	return c.holds(d) && c.InputsHash == d.Request.ID
 }
 
 // record returns the pool's record of a rendered config, for these inputs only.

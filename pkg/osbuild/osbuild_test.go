@@ -341,6 +341,46 @@ func TestPlanAndStatus(t *testing.T) {
 		"S09: rebuild asked for after success": {
 			token, Observed{Slots: free, NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}, Registry: nothing}, "start", "BuildPending/BuildPending", 0,
 		},
+		"rebuild asked for, the registry has the image that it was asked for of": {
+			token,
+			Observed{
+				Slots: free, NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)},
+				Registry: &Confirmation{Image: token.Request.FinalImage, Found: true, Digest: digest1, InputsHash: a.Request.ID},
+			},
+			"start", "BuildPending/BuildPending", 0,
+		},
+		"rebuild asked for, the registry has an earlier version's answer to it": {
+			token,
+			Observed{Slots: free, Registry: &Confirmation{Image: token.Request.FinalImage, Found: true, Digest: digest1, InputsHash: token.Request.ID}},
+			"record Succeeded", "BuildPending/BuildPending", 0,
+		},
+		"a rebuild made the same image": {
+			token,
+			Observed{
+				NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)},
+				Builds: []backend.Observation{build(token, succeededWith(digest1))}, Registry: found,
+			},
+			"record Succeeded", "BuildPending/BuildPending", 0,
+		},
+		"a rebuild made the same image, which is recorded: no annotation is written": {
+			token,
+			Observed{
+				NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(token, Succeeded)},
+				Builds: []backend.Observation{build(token, succeededWith(digest1))},
+			},
+			"remove " + configA, "BuildSuccess/BuildSucceeded", 0,
+		},
+		"S29: rebuild asked for, the image that it may make again is marked": {
+			token, Observed{Slots: free, Records: []Record{recorded(a, Succeeded, marked)}, Registry: nothing}, "", "BuildPending/BuildPending", 0,
+		},
+		"S29: rebuild asked for, a superseded image that it may make again is marked": {
+			token,
+			Observed{Slots: free, Registry: nothing, Records: []Record{recorded(b, Failed, func(r *Record) {
+				r.RenderedConfig = configA
+				r.Superseded = []SupersededImage{{Image: image1, ImageHash: a.Request.ID, UnneededSince: now}}
+			})}},
+			"", "BuildPending/BuildPending", 0,
+		},
 		"run failed": {
 			a, Observed{Builds: []backend.Observation{build(a, failedWith(api.ReasonBuildFailed, "step"))}}, "record Retrying", "BuildPending/BuildPending", 0,
 		},

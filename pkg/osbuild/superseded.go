@@ -3,6 +3,8 @@ package osbuild
 import (
 	"slices"
 	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // maxSuperseded bounds what a record remembers; the images beyond it stay in
@@ -17,6 +19,9 @@ type SupersededImage struct {
 	// InputsHash and Finished are those of the build that made it.
 	InputsHash string    `json:"inputsHash"`
 	Finished   time.Time `json:"finished"`
+	// ImageHash tells what the image was made of; InputsHash also which rebuild
+	// asked for it. Records of earlier versions have none.
+	ImageHash string `json:"imageHash,omitempty"`
 	// UnneededSince is as in Record.
 	UnneededSince time.Time `json:"unneededSince,omitzero"`
 }
@@ -31,7 +36,8 @@ func supersede(r Record, o Observed) Record {
 		}
 		if old.Image != "" && old.InputsHash != r.InputsHash {
 			r.Superseded = append(r.Superseded, SupersededImage{
-				Image: old.Image, InputsHash: old.InputsHash, Finished: old.Finished, UnneededSince: old.UnneededSince,
+				Image: old.Image, InputsHash: old.InputsHash, ImageHash: names.ImageHash(old.Inputs),
+				Finished: old.Finished, UnneededSince: old.UnneededSince,
 			})
 		}
 		r.Superseded = append(r.Superseded, old.Superseded...)
@@ -44,9 +50,14 @@ func supersede(r Record, o Observed) Record {
 // reclaims is true while an image that the desired inputs made before, and
 // could make again to the byte, is marked for deletion.
 func (o Observed) reclaims(d Desired) bool {
+	made := names.ImageHash(d.Fingerprint)
 	return slices.ContainsFunc(o.Records, func(r Record) bool {
-		return r.RenderedConfig == d.Request.RenderedConfig && slices.ContainsFunc(r.Superseded, func(s SupersededImage) bool {
-			return s.InputsHash == d.Request.ID && !s.UnneededSince.IsZero()
+		if r.RenderedConfig != d.Request.RenderedConfig {
+			return false
+		}
+		rebuilds := r.InputsHash != d.Request.ID && names.ImageHash(r.Inputs) == made
+		return rebuilds && !r.UnneededSince.IsZero() || slices.ContainsFunc(r.Superseded, func(s SupersededImage) bool {
+			return (s.InputsHash == d.Request.ID || s.ImageHash == made) && !s.UnneededSince.IsZero()
 		})
 	})
 }

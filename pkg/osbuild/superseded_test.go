@@ -49,7 +49,7 @@ func TestRebuildsOfAConfigRememberItsImages(t *testing.T) {
 	if got := superseded(r); got != "1111" || r.Image != imageOf("sha256:2222") {
 		t.Fatalf("after a rebuild: %s supersedes %q", r.Image, got)
 	}
-	if s := r.Superseded[0]; s.InputsHash != first.Request.ID || !s.Finished.Equal(now.Add(-time.Hour)) || !s.UnneededSince.Equal(now.Add(-time.Second)) {
+	if s := r.Superseded[0]; s.ImageHash != first.Request.ID || s.InputsHash != first.Request.ID || !s.Finished.Equal(now.Add(-time.Hour)) || !s.UnneededSince.Equal(now.Add(-time.Second)) {
 		t.Errorf("superseded image has hash %s, of %v, marked %v", s.InputsHash, s.Finished, s.UnneededSince)
 	}
 	r.Superseded[0].UnneededSince = now.Add(-time.Minute)
@@ -85,6 +85,16 @@ func TestS29LostImageIsNotSuperseded(t *testing.T) {
 		if got := superseded(after(t, d, lost, run, "sha256:2222")); got != "0000" {
 			t.Errorf("built again, %s: supersedes %q", name, got)
 		}
+	}
+}
+
+// TestRebuiltImageIsNotSuperseded: a rebuild that made the same bytes leaves no
+// image that may go.
+func TestRebuiltImageIsNotSuperseded(t *testing.T) {
+	first, second := Desire(inputs()), Desire(inputs(func(in *Inputs) { in.RebuildToken = "2" }))
+	r := after(t, second, recorded(first, Succeeded), build(second, succeededWith(digest1)), digest1)
+	if r.Image != image1 || len(r.Superseded) != 0 || r.InputsHash != second.Request.ID {
+		t.Errorf("record of %s, image %q, supersedes %q", r.InputsHash, r.Image, superseded(r))
 	}
 }
 

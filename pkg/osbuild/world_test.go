@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // modelConfigs are the rendered configs that a world has.
@@ -66,10 +67,11 @@ type memory struct {
 	retries int
 	desires map[user]Desired  // for the token that is in effect
 	made    map[string]origin // by digest
+	labels  map[string]string // of the images that a build makes, by its ID
 }
 
-// origin is what an image was made of.
-type origin struct{ id, config string }
+// origin is what an image was made of, as its label tells, and of which config.
+type origin struct{ label, config string }
 
 // newWorld has an opted-in pool that nothing was done for.
 func newWorld(retries int) *world {
@@ -77,7 +79,7 @@ func newWorld(retries int) *world {
 		user:       user{optedIn: true, pool: thePool.UID, target: configA},
 		conditions: []mcfgv1.MachineConfigPoolCondition{theirs},
 		builds:     map[string]backend.Observation{}, stranded: map[string]bool{}, records: map[string]Record{}, images: map[string]string{},
-		now: now, memory: &memory{retries, map[user]Desired{}, map[string]origin{}},
+		now: now, memory: &memory{retries, map[user]Desired{}, map[string]origin{}, map[string]string{}},
 	}
 }
 
@@ -148,7 +150,7 @@ func (w *world) ask(d Desired, o *Observed) {
 		c.Err = errors.New("403")
 	default:
 		c.Digest, c.Found = w.images[image]
-		c.InputsHash = w.memory.made[c.Digest].id
+		c.InputsHash = w.memory.made[c.Digest].label
 	}
 	o.Registry = c
 }
@@ -302,6 +304,7 @@ func (w *world) start(d Desired, a StartBuild) {
 			w.forbid("%s is started while %s (%s) exists", r.Object, b.Object, b.Phase)
 		}
 	}
+	w.memory.labels[r.ID] = r.ImageLabels[api.ImageLabelInputsHash]
 	w.started = append(w.started, r.RenderedConfig)
 	w.builds[r.RenderedConfig] = backend.Observation{
 		Pool: r.Pool, RenderedConfig: r.RenderedConfig, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
@@ -338,7 +341,7 @@ func (w *world) record(d Desired, r Record) {
 			w.forbid("the end of run %q of %q is recorded as that of %q", r.LastRun, b.ID, r.InputsHash)
 		}
 	}
-	if r.Image != "" && r.Image != old.Image && w.madeOf(r.Image) != (origin{r.InputsHash, r.RenderedConfig}) {
+	if r.Image != "" && r.Image != old.Image && w.madeOf(r.Image) != (origin{names.ImageHash(r.Inputs), r.RenderedConfig}) {
 		w.forbid("%s is recorded as the image of %s", r.Image, r.RenderedConfig)
 	}
 	w.records[r.RenderedConfig] = r
@@ -357,7 +360,7 @@ func (w *world) annotate(d Desired, a Annotate) {
 	case a.NewestImage == "" && w.optedIn:
 		w.forbid("the result is taken from a pool that is opted in")
 	case a.NewestImage == "":
-	case d.Request == nil || a.ImageConfig != w.target || w.madeOf(a.NewestImage) != (origin{d.Request.ID, w.target}):
+	case d.Request == nil || a.ImageConfig != w.target || w.madeOf(a.NewestImage) != (origin{d.Request.ImageLabels[api.ImageLabelInputsHash], w.target}):
 		w.forbid("%s is annotated as the image of %s", a.NewestImage, a.ImageConfig)
 	case w.records[w.target].Image != a.NewestImage || w.records[w.target].InputsHash != d.Request.ID:
 		w.forbid("%s is annotated, which no record holds", a.NewestImage)

@@ -102,7 +102,7 @@ func (p *push) blobs(ctx context.Context, base *Base, images []*composed) (Pushe
 		config := bytesBlob(image.config, types.OCIConfigJSON)
 		upload(config, config.digest)
 		if image.layer != nil {
-			upload(bytesBlob(image.layer.content, types.OCILayer), image.layer.digest)
+			upload(bytesBlob(image.layer.content, image.layer.compression.MediaType()), image.layer.digest)
 		}
 	}
 	var streamed atomic.Int32

@@ -25,7 +25,7 @@ func baseLayer(t *testing.T, name string) []byte {
 func newLayer(t *testing.T) *registry.Layer {
 	t.Helper()
 	content := registrytest.Tar(t, registrytest.Member{Name: "etc/new", Content: "new"})
-	layer, err := registry.NewLayer(func(w io.Writer) error { _, err := w.Write(content); return err })
+	layer, err := registry.NewLayer(registry.Gzip, func(w io.Writer) error { _, err := w.Write(content); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

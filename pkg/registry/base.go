@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -225,7 +226,7 @@ func (i *BaseImage) OpenLayer(ctx context.Context, digest string) (io.ReadCloser
 	if err != nil {
 		return nil, failure(op, reference.String(), err)
 	}
-	tar, err := decompress(compressed)
+	tar, err := Decompress(compressed)
 	if err != nil {
 		_ = compressed.Close()
 		return nil, failure(op, reference.String(), err)
@@ -258,7 +259,9 @@ func (r *layerReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func decompress(compressed io.ReadCloser) (io.ReadCloser, error) {
+// Decompress reads a layer as the tar that it is, compressed by gzip, by zstd or
+// not at all. Closing the result closes what it reads from.
+func Decompress(compressed io.ReadCloser) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(compressed, 1<<16)
 	magic, err := buffered.Peek(4)
 	if err != nil && err != io.EOF {
@@ -294,4 +297,26 @@ func (i *BaseImage) Held() []BaseLayer {
 		}
 	}
 	return held
+}
+
+// History is what an image's config tells of how its layers came to be.
+type History struct {
+	// Created is when the image was made; zero when it does not say.
+	Created time.Time
+	// DiffIDs are the digests of the layers' tars, lowest first.
+	DiffIDs []string
+}
+
+// History reads the image's config.
+func (i *BaseImage) History() (History, error) {
+	var config struct {
+		Created time.Time `json:"created"`
+		RootFS  struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(i.config, &config); err != nil {
+		return History{}, fmt.Errorf("reading the config of %s: %w: %w", i.Digest, ErrCorrupt, err)
+	}
+	return History{Created: config.Created, DiffIDs: config.RootFS.DiffIDs}, nil
 }

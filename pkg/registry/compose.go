@@ -98,7 +98,7 @@ func compose(base *Base, image *BaseImage, content Content) (*composed, error) {
 	}
 	if out.layer != nil {
 		next.Layers = append(next.Layers, descriptor{
-			MediaType: types.OCILayer, Digest: out.layer.digest.String(), Size: out.layer.Bytes(),
+			MediaType: out.layer.compression.MediaType(), Digest: out.layer.digest.String(), Size: out.layer.Bytes(),
 		})
 	}
 	if out.manifest, err = json.Marshal(next); err != nil {

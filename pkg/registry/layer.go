@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -11,20 +10,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Layer is a layer to append, compressed once. The same tar gives the same
-// Layer: the gzip header carries no time and no name.
+// Layer is a layer to append, compressed once. The same tar and compression give
+// the same Layer.
 type Layer struct {
-	content []byte
-	digest  v1.Hash
-	diffID  v1.Hash
+	content     []byte
+	compression Compression
+	digest      v1.Hash
+	diffID      v1.Hash
 }
 
 // NewLayer compresses the tar that write produces. The config layers of this
 // product have some kilobytes to a few megabytes, so they are kept in memory.
-func NewLayer(write func(io.Writer) error) (*Layer, error) {
+func NewLayer(compression Compression, write func(io.Writer) error) (*Layer, error) {
 	var compressed bytes.Buffer
 	plain := sha256.New()
-	zip, err := gzip.NewWriterLevel(&compressed, gzip.BestSpeed+2)
+	zip, err := compression.Writer(&compressed)
 	if err != nil {
 		return nil, fmt.Errorf("compressing layer: %w", err)
 	}
@@ -34,7 +34,7 @@ func NewLayer(write func(io.Writer) error) (*Layer, error) {
 	if err := zip.Close(); err != nil {
 		return nil, fmt.Errorf("compressing layer: %w", err)
 	}
-	layer := &Layer{content: compressed.Bytes()}
+	layer := &Layer{content: compressed.Bytes(), compression: compression}
 	layer.diffID = v1.Hash{Algorithm: "sha256", Hex: fmt.Sprintf("%x", plain.Sum(nil))}
 	layer.digest = sha256Hash(layer.content)
 	return layer, nil

@@ -1,0 +1,193 @@
+package handover
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// Form is how the new layers of an image are to look.
+type Form struct {
+	// Base are the digests of the tars of the base's layers, which stay as they are.
+	Base []string
+	// Epoch is the latest time that a file may carry.
+	Epoch       time.Time
+	Compression registry.Compression
+}
+
+// Settle writes the new layers in dir anew, so that they are a function of what
+// lies in them and not of when they were made: no file is younger than the
+// epoch, and only the time of modification is told, in whole seconds. Who calls
+// it holds no credential: it parses what the steps left.
+func Settle(dir string, present []Layer, form Form) error {
+	image, manifest, err := open(dir, present, MaxBytes)
+	if err != nil {
+		return err
+	}
+	settled := map[v1.Hash]layerFile{}
+	diffs := image.Config.RootFS.DiffIDs
+	for i := range manifest.Layers {
+		layer := &manifest.Layers[i]
+		if image.Layers[i].Open == nil || slices.Contains(form.Base, diffs[i].String()) {
+			continue
+		}
+		file, done := settled[layer.Digest]
+		if !done {
+			if file, err = settleLayer(dir, image.Layers[i].Open, form); err != nil {
+				return fmt.Errorf("settling layer %s: %w", layer.Digest, err)
+			}
+			settled[layer.Digest] = file
+			if err := removeOther(dir, layer.Digest, file.digest); err != nil {
+				return err
+			}
+		}
+		layer.Digest, layer.Size, layer.MediaType = file.digest, file.size, form.Compression.MediaType()
+		diffs[i] = file.diff
+	}
+	return writeDocuments(dir, manifest, image.Config)
+}
+
+// layerFile is a layer that was written.
+type layerFile struct {
+	digest, diff v1.Hash
+	size         int64
+}
+
+func settleLayer(dir string, open func() (io.ReadCloser, error), form Form) (written layerFile, err error) {
+	content, err := open()
+	if err != nil {
+		return written, err
+	}
+	plain, err := registry.Decompress(content)
+	if err != nil {
+		_ = content.Close()
+		return written, refuse("it", "does not decompress: %v", err)
+	}
+	defer func() { _ = plain.Close() }()
+	file, err := os.CreateTemp(dir, "settled-")
+	if err != nil {
+		return written, err
+	}
+	defer func() {
+		err = errors.Join(err, file.Close())
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	digest, diff, size := sha256.New(), sha256.New(), &counter{}
+	zip, err := form.Compression.Writer(io.MultiWriter(file, digest, size))
+	if err != nil {
+		return written, err
+	}
+	if err := settleTar(plain, io.MultiWriter(zip, diff), form.Epoch); err != nil {
+		return written, err
+	}
+	// What follows the tar's end still counts for the digest.
+	if _, err := io.Copy(io.Discard, plain); err != nil {
+		return written, refuse("it", "does not decompress: %v", err)
+	}
+	if err := zip.Close(); err != nil {
+		return written, err
+	}
+	written = layerFile{digest: hashOf(digest.Sum(nil)), diff: hashOf(diff.Sum(nil)), size: size.bytes}
+	return written, os.Rename(file.Name(), filepath.Join(dir, written.digest.Hex))
+}
+
+// settleTar copies a tar and keeps its order, which is that of the names: so
+// containers/storage writes it.
+func settleTar(from io.Reader, to io.Writer, epoch time.Time) error {
+	in, out := tar.NewReader(from), tar.NewWriter(to)
+	for {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return out.Close()
+		}
+		if err != nil {
+			return refuse("its tar", "does not read: %v", err)
+		}
+		settleTimes(header, epoch)
+		if err := out.WriteHeader(header); err != nil {
+			return refuse("its tar", "cannot hold %q: %v", header.Name, err)
+		}
+		if _, err := io.Copy(out, in); err != nil {
+			return refuse("its tar", "ends within %q: %v", header.Name, err)
+		}
+	}
+}
+
+// settleTimes leaves the format to the writer, which takes PAX records for what
+// needs them alone.
+func settleTimes(header *tar.Header, epoch time.Time) {
+	if header.ModTime.After(epoch) {
+		header.ModTime = epoch
+	}
+	header.ModTime = header.ModTime.Truncate(time.Second)
+	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
+	header.Format = tar.FormatUnknown
+}
+
+func removeOther(dir string, old, written v1.Hash) error {
+	if old == written {
+		return nil
+	}
+	return os.Remove(filepath.Join(dir, old.Hex))
+}
+
+// writeDocuments writes the config, under its new digest, and the manifest.
+func writeDocuments(dir string, m *manifest, config *v1.ConfigFile) error {
+	content, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("encoding image config: %w", err)
+	}
+	old := m.Config.Digest
+	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(content)); err != nil {
+		return fmt.Errorf("encoding image config: %w", err)
+	}
+	if err := removeOther(dir, old, m.Config.Digest); err != nil {
+		return err
+	}
+	if err := replaceFile(dir, m.Config.Digest.Hex, content); err != nil {
+		return err
+	}
+	if content, err = json.Marshal(m); err != nil {
+		return fmt.Errorf("encoding manifest: %w", err)
+	}
+	return replaceFile(dir, manifestFile, content)
+}
+
+// replaceFile writes a file of its own and follows no link.
+func replaceFile(dir, name string, content []byte) error {
+	file, err := os.CreateTemp(dir, "settled-")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), filepath.Join(dir, name))
+}
+
+func hashOf(sum []byte) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum)} }
+
+// counter counts what is written.
+type counter struct{ bytes int64 }
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	c.bytes += int64(len(p))
+	return len(p), nil
+}
