@@ -40,6 +40,7 @@ type flags struct {
 	stepFiles                             []string
 	maxBytes                              int64
 	layerCompression                      string
+	rebuildToken                          string
 }
 
 // groups of flags that commands share.
@@ -48,6 +49,9 @@ type group func(*pflag.FlagSet, *flags)
 func machineConfigFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.machineConfigDir, "machine-config-dir", "", "directory with the chunks of the MachineConfig, named 0000, 0001, …")
 	set.StringVar(&f.machineConfigSHA256, "machine-config-sha256", "", "SHA-256 of the MachineConfig's JSON, in hex")
+}
+
+func baseFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.baseImage, "base-image", "", "pullspec of the base image")
 }
 
@@ -96,6 +100,10 @@ func dockerfileFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of the rendered Dockerfile, in hex")
 }
 
+func rebuildFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.rebuildToken, "rebuild-token", "", "the rebuild that was asked for: steps whose result is kept run again for another one")
+}
+
 func labelFlags(set *pflag.FlagSet, f *flags) {
 	set.StringArrayVar(&f.labels, "label", nil, "label of the image, key=value; repeatable")
 }
@@ -112,13 +120,13 @@ type commandSpec struct {
 var commands = []commandSpec{
 	{
 		name: "append", about: "put the config layer on the base image through the registry; nothing runs, nothing is pulled",
-		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, compressionFlags, labelFlags},
+		steps: imagebuilder.AppendSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, compressionFlags, labelFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image"},
 		bind:     bindAppend,
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
@@ -130,7 +138,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "push", about: "push what was built; nothing runs",
-		steps: imagebuilder.PushSteps, groups: []group{registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, labelFlags},
+		steps: imagebuilder.PushSteps, groups: []group{machineConfigFlags, registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, compressionFlags, labelFlags},
 		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
 	},
@@ -170,6 +178,9 @@ func parseCommand(spec commandSpec, args []string) (options, error) {
 		return out, fmt.Errorf("reading flags of %s: %w", spec.name, err)
 	}
 	out.run = spec.bind(values, labels)
+	if spec.name == "push" && values.machineConfigDir != "" {
+		out.steps = imagebuilder.PushLastSteps
+	}
 	return out, nil
 }
 
@@ -217,16 +228,20 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 		problems = append(problems, fmt.Errorf("--layer-compression: %w", err))
 	}
 	labels, err := parseLabels(values.labels)
-	return labels, errors.Join(append(problems, values.checkNetwork(), err)...)
+	_, stepsErr := values.steps()
+	return labels, errors.Join(append(problems, values.checkPairs(), stepsErr, err)...)
 }
 
-// checkNetwork validates the flags of mirrors and of what steps are given.
-func (f *flags) checkNetwork() error {
-	_, err := f.steps()
+// checkPairs wants the hash of each input that is given.
+func (f *flags) checkPairs() error {
+	var problems []error
 	if (f.registriesConf == "") != (f.registriesConfSHA256 == "") {
-		err = errors.Join(errors.New("--registries-conf and --registries-conf-sha256 go together"), err)
+		problems = append(problems, errors.New("--registries-conf and --registries-conf-sha256 go together"))
 	}
-	return err
+	if (f.machineConfigDir == "") != (f.machineConfigSHA256 == "") {
+		problems = append(problems, errors.New("--machine-config-dir and --machine-config-sha256 go together"))
+	}
+	return errors.Join(problems...)
 }
 
 func parseLabels(flags []string) (map[string]string, error) {
@@ -277,6 +292,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
+			RebuildToken: f.rebuildToken,
 		}, progress)
 	}
 }
@@ -300,6 +316,7 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebu
 		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
 			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,
+			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, Compression: registry.Compression(f.layerCompression),
 		}, progress)
 	}
 }

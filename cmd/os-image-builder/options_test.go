@@ -34,6 +34,8 @@ func TestParse(t *testing.T) {
 		{"final image without a tag", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b"}, []string{"--final-image"}},
 		{"push with a limit", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--max-bytes=21474836480"}, nil},
 		{"push with a limit that lets nothing through", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--max-bytes=0"}, []string{"--max-bytes 0 is not above 0"}},
+		{"push with a config", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--machine-config-dir=/c", "--machine-config-sha256=" + strings.Repeat("0", 64)}, nil},
+		{"push with a config without its hash", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--machine-config-dir=/c"}, []string{"go together"}},
 		{"push takes no store", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--storage-dir=/s", "--final-image=quay.io/a/b:1"}, []string{"storage-dir"}},
 		{"append by zstd", append(appendFlags, "--layer-compression=zstd"), nil},
 		{"build by gzip", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--layer-compression=gzip"}, nil},

@@ -44,6 +44,7 @@ const (
 	KeyBuildPodTolerations      = "buildPodTolerations"
 	KeyBuildPodPriorityClass    = "buildPodPriorityClassName"
 	KeyLayerCompression         = "layerCompression"
+	KeyConfigLayerOrder         = "configLayerOrder"
 	KeyProxySecretName          = "proxySecretName"
 )
 
@@ -72,6 +73,12 @@ const (
 const (
 	CompressionGzip = "gzip"
 	CompressionZstd = "zstd"
+)
+
+// Values of KeyConfigLayerOrder.
+const (
+	ConfigLayerFirst = "first"
+	ConfigLayerLast  = "last"
 )
 
 // Keys of the ConfigMaps that a build is made of.

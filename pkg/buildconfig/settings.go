@@ -37,6 +37,8 @@ type Settings struct {
 	Proxy                 Proxy
 	// LayerCompression is one of the api.Compression values.
 	LayerCompression string
+	// ConfigLayerOrder is one of the api.ConfigLayer values.
+	ConfigLayerOrder string
 
 	// BaseImage and ExtensionsImage are the cluster's; a rendered config may name others.
 	BaseImage       string
@@ -57,6 +59,7 @@ func Read(buildConfig, osImageURL *corev1.ConfigMap) (Settings, Problems) {
 		MaxBuildRetries:     DefaultMaxBuildRetries,
 		ImagesToKeep:        DefaultImagesToKeep,
 		LayerCompression:    api.CompressionGzip,
+		ConfigLayerOrder:    api.ConfigLayerFirst,
 	}
 	if buildConfig == nil {
 		r.problems.add(r.object, "", "does not exist; create it with at least the key "+api.KeyFinalImagePullspec)
@@ -93,6 +96,9 @@ func (r *reader) readBuildConfig(s *Settings) {
 	s.ImagesToKeep = r.integer(api.KeyImagesToKeep, DefaultImagesToKeep, 1)
 	if c := r.oneOf(api.KeyLayerCompression, api.CompressionGzip, api.CompressionZstd); c != "" {
 		s.LayerCompression = c
+	}
+	if o := r.oneOf(api.KeyConfigLayerOrder, api.ConfigLayerFirst, api.ConfigLayerLast); o != "" {
+		s.ConfigLayerOrder = o
 	}
 	r.yaml(api.KeyBuildPodResources, &s.Scheduling.Resources)
 	r.yaml(api.KeyBuildPodNodeSelector, &s.Scheduling.NodeSelector)

@@ -26,7 +26,7 @@ func configMap(pairs ...string) *corev1.ConfigMap {
 func defaults() Settings {
 	return Settings{
 		Repository: repository, MaxConcurrentBuilds: 2, BuildTimeout: time.Hour, MaxBuildRetries: 3, ImagesToKeep: 3,
-		LayerCompression: api.CompressionGzip,
+		LayerCompression: api.CompressionGzip, ConfigLayerOrder: api.ConfigLayerFirst,
 	}
 }
 
@@ -89,6 +89,10 @@ func TestEveryKey(t *testing.T) {
 		api.KeyLayerCompression: {
 			set: func(s *Settings, v string) { s.LayerCompression = v }, valid: []string{"gzip", "zstd"},
 			wrong: []string{"ZSTD", "none", "zstd:chunked", "xz"},
+		},
+		api.KeyConfigLayerOrder: {
+			set: func(s *Settings, v string) { s.ConfigLayerOrder = v }, valid: []string{"first", "last"},
+			wrong: []string{"LAST", "second", "true"},
 		},
 		api.KeyBuildPodResources: {
 			right: map[string]func(*Settings){"limits:\n  memory: 2Gi\n": func(s *Settings) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // builderUID is the user of the builder image.
@@ -110,6 +111,9 @@ func (b *builder) threeSteps() {
 	b.ca(prepare)
 	b.mirrors(prepare)
 	b.proxy(prepare)
+	if b.request.ConfigLayerLast && b.request.RebuildToken != "" {
+		arg(prepare, "rebuild-token", names.Content([]byte(b.request.RebuildToken)))
+	}
 	b.directory(prepare, "work", workDir, false)
 	b.directory(prepare, "storage", storageDir, false)
 
@@ -138,6 +142,10 @@ func (b *builder) threeSteps() {
 	b.ca(push)
 	b.proxy(push)
 	b.labels(push)
+	if b.request.ConfigLayerLast {
+		b.machineConfig(push)
+		b.compression(push)
+	}
 	b.directory(push, "work", workDir, true)
 	b.directory(push, "handover", handoverDir, true)
 	arg(push, "max-bytes", strconv.FormatInt(volumeLimit(b.request.Scheduling.Resources).Value(), 10))

@@ -26,6 +26,9 @@ type Request struct {
 	// CustomContent is true when the Dockerfile has steps of the user's, so
 	// that something has to run.
 	CustomContent bool
+	// ConfigLayerLast is true when the config layer is put on what the steps leave,
+	// which needs no step to run when that is known.
+	ConfigLayerLast bool
 	// BaseImage is the pullspec as configured.
 	BaseImage string
 	// FinalImage is repository:tag, where the result is pushed to.

@@ -20,6 +20,9 @@ type Result struct {
 	Digest string `json:"digest,omitempty"`
 	// BaseDigest is what the base image's pullspec resolved to.
 	BaseDigest string `json:"baseDigest,omitempty"`
+	// StepsDigest is of the image that the steps of the custom Dockerfile left, where
+	// that is kept for later builds.
+	StepsDigest string `json:"stepsDigest,omitempty"`
 	// Reason is a condition reason of pkg/api, such as PullFailed.
 	Reason string `json:"reason,omitempty"`
 	// Message is one sentence for the administrator.

@@ -122,15 +122,24 @@ func FuzzDecodeTree(f *testing.F) {
 func FuzzAddLayer(f *testing.F) {
 	f.Add(osLayer(f), layerTar(f, testNode{spec: "etc/.wh.passwd"}, testNode{spec: "usr/.wh..wh..opq"}))
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
-		b := NewTreeBuilder()
-		for _, layer := range [][]byte{lower, upper} {
-			if b.AddLayer("sha256:x", bytes.NewReader(layer)) != nil {
-				return
-			}
+		b, below := NewTreeBuilder(), NewTreeBuilder()
+		if b.AddLayer("sha256:x", bytes.NewReader(lower)) != nil || below.AddLayer("sha256:x", bytes.NewReader(lower)) != nil {
+			return
 		}
-		var raw bytes.Buffer
+		grown := below.Tree().Builder()
+		err, grownErr := b.AddLayer("sha256:y", bytes.NewReader(upper)), grown.AddLayer("sha256:y", bytes.NewReader(upper))
+		if err != nil || grownErr != nil {
+			if (err != nil) != (grownErr != nil) {
+				t.Errorf("at once: %v; in two parts: %v", err, grownErr)
+			}
+			return
+		}
+		var raw, again bytes.Buffer
 		if err := b.Tree().Encode(&raw); err != nil {
 			t.Fatal(err)
+		}
+		if err := grown.Tree().Encode(&again); err != nil || !bytes.Equal(raw.Bytes(), again.Bytes()) {
+			t.Errorf("a tree that grew differs (%v)", err)
 		}
 		if _, err := DecodeTree(&raw); err != nil {
 			t.Errorf("what was encoded does not decode: %v", err)

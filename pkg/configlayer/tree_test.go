@@ -50,6 +50,17 @@ func TestTreeLayers(t *testing.T) {
 			if got != row.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, row.want)
 			}
+			below := testTree(t, layerTar(t, lower...))
+			grown := below.Builder()
+			if err := grown.AddLayer(tree.Layers()[1], bytes.NewReader(layerTar(t, row.upper...))); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(grown.Tree(), tree) {
+				t.Error("a tree that grew differs")
+			}
+			if !reflect.DeepEqual(below, testTree(t, layerTar(t, lower...))) {
+				t.Error("the tree below changed")
+			}
 		})
 	}
 }

@@ -60,6 +60,39 @@ func NewTreeBuilder() *TreeBuilder {
 	return &TreeBuilder{root: root, count: 1}
 }
 
+// Builder returns a builder that holds the tree, to which more layers can be
+// added. The tree stays as it is.
+func (t *Tree) Builder() *TreeBuilder {
+	nodes := make([]*layerNode, len(t.name))
+	for i := range t.name {
+		n := &layerNode{name: t.name[i], layer: int(t.layer[i]), file: t.layerFile(int32(i), nodes)}
+		if nodes[i] = n; i == 0 {
+			continue
+		}
+		n.parent = nodes[t.parent[i]]
+		if n.parent.children == nil {
+			n.parent.children = map[string]*layerNode{}
+		}
+		n.parent.children[n.name] = n
+	}
+	return &TreeBuilder{layers: t.Layers(), root: nodes[0], count: len(nodes)}
+}
+
+// layerFile is the file of path i; nodes are those of all paths before it.
+func (t *Tree) layerFile(i int32, nodes []*layerNode) *layerFile {
+	if first, linked := t.hard[i]; linked {
+		return nodes[first].file
+	}
+	file := &layerFile{attr: t.at(i), layer: int(t.layer[i]), member: t.member[i], link: t.link[i], xattrs: t.xattrs[i]}
+	if file.member == "" {
+		file.member = strings.TrimPrefix(t.path(i), "/")
+	}
+	if content, ok := t.kept[i]; ok {
+		file.kept = &content
+	}
+	return file
+}
+
 // AddLayer applies one layer, given as an uncompressed tar, as an OCI runtime
 // does: later entries win, whiteouts remove what lower layers hold. Layers come
 // lowest first; digest names the layer for Tree.Layers and Tree.Member. After an

@@ -24,6 +24,7 @@ const byteOrderMark = "\xef\xbb\xbf"
 type File struct {
 	text   string // the custom text
 	base   string // image of the configs stage, for a rendered file
+	last   bool   // the configs stage has no config layer
 	stages []stage
 	images []string
 }
@@ -111,6 +112,17 @@ func (f *File) Images() []string { return f.images }
 // Base returns the image of the configs stage; empty for a file that was not
 // rendered.
 func (f *File) Base() string { return f.base }
+
+// ConfigLast returns a file whose stage configs is the base image alone: the
+// config layer is put on what the steps leave.
+func (f *File) ConfigLast() *File {
+	last := *f
+	last.last = true
+	return &last
+}
+
+// IsConfigLast says whether the config layer comes after the steps.
+func (f *File) IsConfigLast() bool { return f.last }
 
 // Custom returns the custom text, as it was given.
 func (f *File) Custom() string { return f.text }

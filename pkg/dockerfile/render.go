@@ -34,7 +34,7 @@ func Render(baseImage, custom string) (string, error) {
 // stage before its first FROM. A text without content is followed by that stage
 // and a bare final one.
 func (f *File) Render(baseImage string) (string, error) {
-	block, err := configsBlock(baseImage)
+	block, err := configsBlock(baseImage, f.last)
 	if err != nil {
 		return "", err
 	}
@@ -49,12 +49,16 @@ func (f *File) Render(baseImage string) (string, error) {
 	return f.text[:at] + block + f.text[at:], nil
 }
 
-func configsBlock(baseImage string) (string, error) {
+func configsBlock(baseImage string, configLast bool) (string, error) {
 	if baseImage == "" || strings.ContainsAny(baseImage, " \t\r\n$\\`\"'#{}") {
 		return "", fmt.Errorf("rendering Dockerfile: %w %q", ErrBaseImage, baseImage)
 	}
 	fill := strings.NewReplacer("{{ .Base }}", baseImage, "{{ .Stage }}", StageConfigs, "{{ .Layer }}", ConfigLayerFile)
-	return fill.Replace(configsTemplate), nil
+	block := fill.Replace(configsTemplate)
+	if configLast {
+		block = block[:strings.IndexByte(block, '\n')+1]
+	}
+	return block, nil
 }
 
 // firstFrom returns the offset at which the first FROM begins: that of its line,
@@ -71,24 +75,32 @@ func (f *File) firstFrom() int {
 }
 
 // ParseRendered reads back what Render made. The result's Custom, Images and
-// Find are those of the custom text; Base is the base image. It fails with
+// Find are those of the custom text; Base is the base image, and IsConfigLast
+// what it was for Render. It fails with
 // ErrNotRendered or a *LintError.
 func ParseRendered(rendered string) (*File, error) {
-	at, base, length := findConfigsBlock(rendered)
-	if length == 0 {
+	found := findConfigsBlock(rendered)
+	if found.length == 0 {
 		return nil, fmt.Errorf("reading Dockerfile: %w: it has no stage %s", ErrNotRendered, StageConfigs)
 	}
-	file, err := Parse(rendered[:at] + rendered[at+length:])
+	file, err := Parse(rendered[:found.at] + rendered[found.at+found.length:])
 	if err != nil {
 		return nil, err
 	}
-	file.base = base
+	file.base, file.last = found.base, found.last
 	return file, nil
+}
+
+// block is what Render inserted.
+type block struct {
+	at, length int
+	base       string
+	last       bool
 }
 
 // findConfigsBlock looks for the first place where the text is exactly what
 // Render inserts for some base image.
-func findConfigsBlock(rendered string) (at int, base string, length int) {
+func findConfigsBlock(rendered string) block {
 	offset := 0
 	for line := range strings.Lines(rendered) {
 		start := offset
@@ -101,10 +113,12 @@ func findConfigsBlock(rendered string) (at int, base string, length int) {
 		if len(fields) != 4 || fields[0] != "FROM" || fields[2] != "AS" || fields[3] != StageConfigs {
 			continue
 		}
-		block, err := configsBlock(fields[1])
-		if err == nil && strings.HasPrefix(rendered[start:], block) {
-			return start, fields[1], len(block)
+		for _, last := range []bool{false, true} {
+			text, err := configsBlock(fields[1], last)
+			if err == nil && strings.HasPrefix(rendered[start:], text) {
+				return block{at: start, length: len(text), base: fields[1], last: last}
+			}
 		}
 	}
-	return 0, "", 0
+	return block{}
 }

@@ -76,6 +76,51 @@ func TestRenderedReadsBack(t *testing.T) {
 	}
 }
 
+// TestConfigLast: the stage configs is the base alone, and all else is as ever.
+func TestConfigLast(t *testing.T) {
+	for name, custom := range renderCases {
+		first, err := dockerfile.Parse(custom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		with, err := first.Render(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		without, err := first.ConfigLast().Render(base)
+		if err != nil || first.IsConfigLast() {
+			t.Fatal(err)
+		}
+		if add := "ADD " + dockerfile.ConfigLayerFile + " /\n"; strings.Replace(with, add, "", 1) != without || strings.Contains(without, add) {
+			t.Errorf("%s: rendered\n%s\nand\n%s", name, with, without)
+		}
+		back, err := dockerfile.ParseRendered(without)
+		if err != nil || !back.IsConfigLast() || back.Base() != base {
+			t.Fatalf("%s: read back: %v", name, err)
+		}
+		if again, err := back.Render(base); strings.Contains(custom, "FROM") && (err != nil || again != without) {
+			t.Errorf("%s: rendered again\n%s", name, again)
+		}
+	}
+}
+
+// TestConfigLastIsNotTheUsers: a first step that looks like ours is the user's.
+func TestConfigLastIsNotTheUsers(t *testing.T) {
+	custom := final + "ADD " + dockerfile.ConfigLayerFile + " /\nRUN true\n"
+	file, err := dockerfile.Parse(custom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := file.ConfigLast().Render(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := dockerfile.ParseRendered(rendered)
+	if err != nil || !back.IsConfigLast() || back.Custom() != custom {
+		t.Errorf("read back %+v, %v", back, err)
+	}
+}
+
 func TestRenderRefusesBaseImages(t *testing.T) {
 	for _, image := range []string{"", "a b", "a\nRUN x", "$BASE", "a\\"} {
 		if _, err := dockerfile.Render(image, ""); !errors.Is(err, dockerfile.ErrBaseImage) {
@@ -85,7 +130,7 @@ func TestRenderRefusesBaseImages(t *testing.T) {
 }
 
 func TestParseRenderedRefusesOthers(t *testing.T) {
-	for _, text := range []string{"", final, "FROM a AS configs\n"} {
+	for _, text := range []string{"", final, "FROM a AS config\n"} {
 		if _, err := dockerfile.ParseRendered(text); !errors.Is(err, dockerfile.ErrNotRendered) {
 			t.Errorf("%q: error = %v, want ErrNotRendered", text, err)
 		}

@@ -10,8 +10,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -28,19 +26,18 @@ type baseIndexes struct {
 	store    *registry.Client
 	target   string // the final image: indexes are kept in its repository
 	progress *Progress
+	// below is the digest of an image that others are built on: what its index
+	// tells need not be learned again.
+	below string
 }
 
 // tag is where the index of one image is kept.
 func (b *baseIndexes) tag(imageDigest string) (string, error) {
-	final, err := name.ParseReference(b.target)
-	if err != nil {
-		return "", fail(api.ReasonInvalidConfig, fmt.Errorf("reading the final image's name: %w", err))
-	}
 	_, hex, _ := strings.Cut(imageDigest, ":")
 	if len(hex) < 40 {
 		return "", fmt.Errorf("naming the base index: %q is no digest", imageDigest)
 	}
-	return final.Context().Tag("base-" + hex[:40]).Name(), nil
+	return tagged(b.target, "base-"+hex[:40])
 }
 
 // tree returns the index of one base image: the one that is kept, or else one
@@ -51,16 +48,14 @@ func (b *baseIndexes) tree(ctx context.Context, image *registry.BaseImage) (*con
 	if err != nil {
 		return nil, err
 	}
-	tree, err := b.load(ctx, tag, image)
+	tree, err := b.load(ctx, tag, image.Digest)
 	if err == nil {
 		return tree, nil
 	}
 	if !errors.Is(err, registry.ErrNotFound) {
 		b.progress.Note("the kept base index cannot be used: %v", err)
 	}
-	b.progress.Note("first build on this base: learning its files from %s, %s, once",
-		plural(len(image.Layers), "layer"), size(imageBytes(image)))
-	tree, err = learn(ctx, image)
+	tree, err = learn(ctx, image, b.treeBelow(ctx, image))
 	if err != nil {
 		return nil, fail(api.ReasonPullFailed, err)
 	}
@@ -68,12 +63,42 @@ func (b *baseIndexes) tree(ctx context.Context, image *registry.BaseImage) (*con
 	return tree, nil
 }
 
-func (b *baseIndexes) load(ctx context.Context, tag string, image *registry.BaseImage) (*configlayer.Tree, error) {
+// treeBelow returns the kept index of the image below, if that is what the first
+// layers are; else an empty one.
+func (b *baseIndexes) treeBelow(ctx context.Context, image *registry.BaseImage) *configlayer.Tree {
+	nothing := configlayer.NewTreeBuilder().Tree()
+	tree := nothing
+	if tag, err := b.tag(b.below); b.below != "" && err == nil {
+		if kept, err := b.load(ctx, tag, b.below); err == nil && isPrefix(kept.Layers(), image.Layers) {
+			tree = kept
+		}
+	}
+	bytes := int64(0)
+	for _, layer := range image.Layers[len(tree.Layers()):] {
+		bytes += layer.Size
+	}
+	b.progress.Note("first build on this base: learning its files from %s, %s, once", plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
+	return tree
+}
+
+func isPrefix(digests []string, layers []registry.BaseLayer) bool {
+	if len(digests) > len(layers) {
+		return false
+	}
+	for i, digest := range digests {
+		if layers[i].Digest != digest {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *baseIndexes) load(ctx context.Context, tag, imageDigest string) (*configlayer.Tree, error) {
 	artifact, err := b.store.LoadArtifact(ctx, tag, configlayer.TreeMediaType)
 	if err != nil {
 		return nil, err
 	}
-	if artifact.Annotations[annotationIndexed] != image.Digest {
+	if artifact.Annotations[annotationIndexed] != imageDigest {
 		return nil, fmt.Errorf("loading %s: it describes another image", tag)
 	}
 	return configlayer.DecodeTree(bytes.NewReader(artifact.Content))
@@ -95,9 +120,10 @@ func (b *baseIndexes) keep(ctx context.Context, tag string, image *registry.Base
 	b.progress.Note("base index kept as %s: %d paths, %s", tag, tree.Len(), size(int64(encoded.Len())))
 }
 
-func learn(ctx context.Context, image *registry.BaseImage) (*configlayer.Tree, error) {
-	builder := configlayer.NewTreeBuilder()
-	for _, layer := range image.Layers {
+// learn reads the layers of an image that lie on those of the tree.
+func learn(ctx context.Context, image *registry.BaseImage, below *configlayer.Tree) (*configlayer.Tree, error) {
+	builder := below.Builder()
+	for _, layer := range image.Layers[len(below.Layers()):] {
 		if err := addLayer(ctx, builder, image, layer.Digest); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,10 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if err != nil {
 		return result, err
 	}
+	if plan.KeptSteps != "" {
+		progress.Note("what the steps leave is kept, nothing has to run")
+		return result, nil
+	}
 	text, err := os.ReadFile(options.WorkDir.dockerfile())
 	if err != nil {
 		return result, fmt.Errorf("reading Dockerfile: %w", err)

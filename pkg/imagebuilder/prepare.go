@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -31,11 +32,15 @@ type PrepareOptions struct {
 	FinalImage          string
 	DockerfileDir       string
 	DockerfileSHA256    string
+	// RebuildToken asks, when it is another one, that steps run whose result is kept.
+	RebuildToken string
 }
 
 // Prepare lays out a build: it pulls the base and every other image that the
 // Dockerfile names, by digest, puts the base's layers into the final image's
-// repository, and writes the config layer and the Dockerfile.
+// repository, and writes the config layer and the Dockerfile. When the config
+// comes last, it looks first whether what the steps leave is kept, and then pulls
+// nothing.
 func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	clients, err := options.Access.clients()
@@ -69,35 +74,81 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	if err != nil {
 		return result, err
 	}
+	if p.named, err = p.openNamed(ctx, file.Images()); err != nil {
+		return result, err
+	}
+	p.plan = plan{BaseImage: options.BaseImage, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest}
+	if file.IsConfigLast() {
+		if err := p.findKeptSteps(ctx, image, file); err != nil || p.plan.KeptSteps != "" {
+			return result, err
+		}
+	}
 
-	progress.Step("pull", "pulling %s (%s), making the config layer", plural(1+len(file.Images()), "image"), image.Platform)
+	progress.Step("pull", "pulling %s (%s)", plural(1+len(p.named), "image"), image.Platform)
 	group, groupCtx := errgroup.WithContext(ctx)
 	pulled := &pulled{layers: map[string]bool{}}
-	group.Go(func() error { return p.pullAll(groupCtx, base, image, file, pulled) })
-	group.Go(func() error {
-		indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
-		fetch, err := newFetcher(clients)
-		if err != nil {
-			return err
-		}
-		layer, err := buildConfigLayer(groupCtx, config, image, indexes, fetch)
-		if err != nil {
-			return err
-		}
-		return p.writeContext(layer)
-	})
+	group.Go(func() error { return p.pullAll(groupCtx, base, image, pulled) })
+	group.Go(func() error { return p.layOut(groupCtx, config, image) })
 	if err := group.Wait(); err != nil {
 		return result, err
 	}
 	result.BytesPulled += pulled.bytes
 	progress.Done("%s pulled", size(pulled.bytes))
-	return result, p.writePlan(base, image, file, pulled)
+	return result, p.writePlan(image, file, pulled)
 }
 
 type preparation struct {
 	options  PrepareOptions
 	clients  *clients
 	progress *Progress
+	named    []namedImage
+	plan     plan
+}
+
+// namedImage is an image that the custom Dockerfile names.
+type namedImage struct {
+	name   string
+	opened *registry.Base
+	chosen *registry.BaseImage // for this platform
+}
+
+// layOut writes the build context. What push will have to know of the base it
+// learns while there are credentials to pull the base with.
+func (p *preparation) layOut(ctx context.Context, config *mcfgv1.MachineConfig, base *registry.BaseImage) error {
+	indexes := &baseIndexes{store: p.clients.push, target: p.options.FinalImage, progress: p.progress}
+	if p.plan.ConfigLast {
+		if err := os.MkdirAll(p.options.WorkDir.context(), 0o700); err != nil {
+			return fmt.Errorf("writing build context: %w", err)
+		}
+		_, err := indexes.tree(ctx, base)
+		return err
+	}
+	fetch, err := newFetcher(p.clients)
+	if err != nil {
+		return err
+	}
+	layer, err := buildConfigLayer(ctx, config, base, indexes, fetch)
+	if err != nil {
+		return err
+	}
+	return p.writeContext(layer)
+}
+
+func (p *preparation) openNamed(ctx context.Context, images []string) ([]namedImage, error) {
+	named := make([]namedImage, len(images))
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i, image := range images {
+		group.Go(func() error {
+			opened, err := p.clients.pull.Open(groupCtx, image)
+			if err != nil {
+				return fail(api.ReasonPullFailed, fmt.Errorf("image of the custom Dockerfile: %w", err))
+			}
+			chosen, err := forPlatform(opened)
+			named[i] = namedImage{image, opened, chosen}
+			return err
+		})
+	}
+	return named, group.Wait()
 }
 
 // pulled is what lies in the store.
@@ -157,7 +208,7 @@ func pinned(pullspec, digest string) (string, error) {
 
 // pullAll chooses the storage driver and pulls into the store. The login is
 // written into a directory of this container's own for that time.
-func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *registry.BaseImage, file *dockerfile.File, into *pulled) error {
+func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *registry.BaseImage, into *pulled) error {
 	var err error
 	if into.driver, err = chooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
 		return err
@@ -185,7 +236,7 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, image := range file.Images() {
+	for _, image := range p.named {
 		if err := p.pullNamed(ctx, program, login, image, into); err != nil {
 			return err
 		}
@@ -197,32 +248,24 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 // name in the store. One that is named by a digest is pulled by it, since an
 // index's digest leads to the image of this platform only in its own name; of
 // any other, the digest is asked for once and the name given afterwards.
-func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []string, image string, into *pulled) error {
-	opened, err := p.clients.pull.Open(ctx, image)
-	if err != nil {
-		return fail(api.ReasonPullFailed, fmt.Errorf("image of the custom Dockerfile: %w", err))
-	}
-	chosen, err := forPlatform(opened)
+func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []string, image namedImage, into *pulled) error {
+	noteMirror(image.opened, p.progress)
+	byDigest, err := pinned(image.name, image.opened.Digest)
 	if err != nil {
 		return err
 	}
-	noteMirror(opened, p.progress)
-	byDigest, err := pinned(image, opened.Digest)
-	if err != nil {
-		return err
-	}
-	if err := p.mirror(program, opened); err != nil {
+	if err := p.mirror(program, image.opened); err != nil {
 		return err
 	}
 	if err := p.pull(ctx, program, login, byDigest); err != nil {
 		return err
 	}
-	into.add(chosen)
-	p.progress.Note("pulled %s: %s, %s", image, opened.Digest, size(imageBytes(chosen)))
-	if strings.Contains(image, "@") {
+	into.add(image.chosen)
+	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, size(imageBytes(image.chosen)))
+	if strings.Contains(image.name, "@") {
 		return nil
 	}
-	return program.run(ctx, func(string) {}, "tag", byDigest, storeName(image))
+	return program.run(ctx, func(string) {}, "tag", byDigest, storeName(image.name))
 }
 
 // storeName is the full name under which a build looks for an image.
@@ -269,7 +312,7 @@ func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) [
 	return present
 }
 
-func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, file *dockerfile.File, into *pulled) error {
+func (p *preparation) writePlan(image *registry.BaseImage, file *dockerfile.File, into *pulled) error {
 	text, err := file.Render(into.base)
 	if err != nil {
 		return err
@@ -281,11 +324,9 @@ func (p *preparation) writePlan(base *registry.Base, image *registry.BaseImage, 
 	if err != nil {
 		return fail(api.ReasonPullFailed, err)
 	}
-	return p.options.WorkDir.writePlan(plan{
-		Driver: into.driver, BaseImage: p.options.BaseImage, BaseDigest: base.Digest,
-		Platform: image.Platform, ImageDigest: image.Digest, Present: into.present,
-		DiffIDs: history.DiffIDs, Epoch: epochOf(history.Created),
-	})
+	p.plan.Driver, p.plan.Present = into.driver, into.present
+	p.plan.DiffIDs, p.plan.Epoch = history.DiffIDs, epochOf(history.Created)
+	return p.options.WorkDir.writePlan(p.plan)
 }
 
 // writeContext writes the build context, which is the config layer alone.

@@ -105,4 +105,6 @@ const (
 	PrepareSteps = 3
 	BuildSteps   = 2
 	PushSteps    = 2
+	// PushLastSteps is PushSteps when the config is laid on what the steps left.
+	PushLastSteps = 5
 )

@@ -26,11 +26,19 @@ type PushOptions struct {
 	Labels      map[string]string
 	// MaxBytes is the most that the handed-over layers may have together.
 	MaxBytes int64
+	// MachineConfigDir is where the config is that is laid on what the steps left;
+	// empty when it lies below that.
+	MachineConfigDir    string
+	MachineConfigSHA256 string
+	Compression         registry.Compression
 }
 
 // Push pushes what Build handed over and asks the registry for it. It runs no
 // other program, and what the image says of itself is its own word: labels and
 // annotations that Build left under the same names do not count.
+//
+// When the config comes last, it pushes what the steps left to where that is kept,
+// unless it is there, and then an image of that and the config layer.
 func Push(ctx context.Context, options PushOptions, progress *Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	plan, err := options.WorkDir.readPlan()
@@ -46,10 +54,21 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
 	}()
 
+	if !plan.ConfigLast {
+		result.Digest, err = pushBuilt(ctx, clients, options, plan, progress)
+		return result, err
+	}
+	last := &configLast{options: options, plan: plan, clients: clients, progress: progress}
+	err = last.push(ctx, &result)
+	return result, err
+}
+
+// pushBuilt pushes what was handed over and returns its digest.
+func pushBuilt(ctx context.Context, clients *clients, options PushOptions, plan plan, progress *Progress) (string, error) {
 	progress.Step("handover", "checking what was built")
 	image, err := readHandover(options, plan)
 	if err != nil {
-		return result, err
+		return "", err
 	}
 	added, bytes := 0, int64(0)
 	for _, layer := range image.Layers {
@@ -62,12 +81,11 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	progress.Step("push", "pushing %s", options.FinalImage)
 	digest, err := clients.push.PushImage(ctx, options.FinalImage, image)
 	if err != nil {
-		return result, pushFailure(err)
+		return "", pushFailure(err)
 	}
 	traffic := clients.traffic()
 	progress.Done("the registry confirms %s; %s up, %s down", digest, size(traffic.Up), size(traffic.Down))
-	result.Digest = digest
-	return result, nil
+	return digest, nil
 }
 
 func readHandover(options PushOptions, plan plan) (registry.Image, error) {
@@ -81,9 +99,11 @@ func readHandover(options PushOptions, plan plan) (registry.Image, error) {
 	if err != nil {
 		return registry.Image{}, fmt.Errorf("encoding image config: %w", err)
 	}
-	return registry.Image{Config: config, Layers: image.Layers, Annotations: merged(image.Annotations, map[string]string{
-		registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest,
-	})}, nil
+	ours := map[string]string{registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest}
+	if plan.StepsKey != "" {
+		ours[annotationStepsKey] = plan.StepsKey
+	}
+	return registry.Image{Config: config, Layers: image.Layers, Annotations: merged(image.Annotations, ours)}, nil
 }
 
 // annotationCreated is the OCI's for when an image was made.

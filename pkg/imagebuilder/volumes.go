@@ -33,6 +33,14 @@ type plan struct {
 	Present []handover.Layer `json:"present"`
 	// DiffIDs are the digests of the tars of the base's layers.
 	DiffIDs []string `json:"diffIDs"`
+	// ConfigLast is true when push has to lay the config on what the steps leave.
+	ConfigLast bool `json:"configLast,omitempty"`
+	// StepsKey identifies what they leave, and StepsTag is where that is kept in the
+	// final image's repository. KeptSteps is the digest of what is kept there
+	// already: then nothing has to run.
+	StepsKey  string `json:"stepsKey,omitempty"`
+	StepsTag  string `json:"stepsTag,omitempty"`
+	KeptSteps string `json:"keptSteps,omitempty"`
 	// Epoch is the latest time that the image tells of: when the base was made.
 	Epoch time.Time `json:"epoch"`
 }

@@ -26,21 +26,33 @@ type Inputs struct {
 	ReleaseVersion   string
 	Repository       string
 	RebuildToken     string
+	// ConfigLayerOrder is empty for the default, so that hashes made before there
+	// was a choice stay what they are.
+	ConfigLayerOrder string
 }
 
 // InputsHash identifies a build by its content: version, dash, hex.
 func InputsHash(in Inputs) string {
-	h := sha256.New()
-	for _, part := range []string{
+	parts := []string{
 		hashVersion, in.Pool, in.MachineConfig, in.RenderedConfig, in.BaseImage, in.ExtensionsImage,
 		in.CustomDockerfile, in.ReleaseVersion, in.Repository, in.RebuildToken,
-	} {
+	}
+	if in.ConfigLayerOrder != "" {
+		parts = append(parts, "configLayerOrder", in.ConfigLayerOrder)
+	}
+	return hashVersion + "-" + hex.EncodeToString(sum(parts)[:hashBytes])
+}
+
+// sum hashes each part with its length, so that no two lists look the same.
+func sum(parts []string) []byte {
+	h := sha256.New()
+	for _, part := range parts {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
 		h.Write(length[:])
 		h.Write([]byte(part))
 	}
-	return hashVersion + "-" + hex.EncodeToString(h.Sum(nil)[:hashBytes])
+	return h.Sum(nil)
 }
 
 // ImageHash identifies an image by what it is made of. That it was asked for
@@ -48,6 +60,38 @@ func InputsHash(in Inputs) string {
 func ImageHash(in Inputs) string {
 	in.RebuildToken = ""
 	return InputsHash(in)
+}
+
+// stepsVersion changes with how an image is made of what StepsKey covers.
+const stepsVersion = "steps-v1"
+
+// StepsInputs is what the result of a custom Dockerfile is a function of, as far
+// as one can know, when no config is below it.
+type StepsInputs struct {
+	BaseDigest       string // of the image for one platform
+	CustomDockerfile string
+	// Images are the names in the Dockerfile and the digests for the platform.
+	Images [][2]string
+	// RebuildToken asks for the steps to be run again.
+	RebuildToken string
+}
+
+// StepsKey identifies the result of a custom Dockerfile: 64 hex digits.
+func StepsKey(in StepsInputs) string {
+	return hex.EncodeToString(stepsSum(in))
+}
+
+// StepsTag is where the result is kept, in the repository of the images.
+func StepsTag(in StepsInputs) string {
+	return "cache-" + hex.EncodeToString(stepsSum(in)[:hashBytes])
+}
+
+func stepsSum(in StepsInputs) []byte {
+	parts := []string{stepsVersion, in.BaseDigest, in.CustomDockerfile, in.RebuildToken}
+	for _, image := range in.Images {
+		parts = append(parts, image[0], image[1])
+	}
+	return sum(parts)
 }
 
 // Content is the hex SHA-256 of data.

@@ -135,9 +135,15 @@ func sample() Inputs {
 // TestHashIsPinned fails when the hash of the same inputs changes: that
 // rebuilds every image of every fleet. Change hashVersion when it is meant.
 func TestHashIsPinned(t *testing.T) {
-	const want = "v1-7ab72adadf585ebdd5c4e8ba2463ebe23c675045"
-	if got := InputsHash(sample()); got != want {
-		t.Errorf("hash is %s, want %s: an upgrade would rebuild everything", got, want)
+	first := sample()
+	first.ConfigLayerOrder = "" // what it was before there was a choice
+	for want, in := range map[string]Inputs{
+		"v1-7ab72adadf585ebdd5c4e8ba2463ebe23c675045": first,
+		"v1-c671817241fe6eef2c646862e1fc54429dca0967": sample(),
+	} {
+		if got := InputsHash(in); got != want {
+			t.Errorf("hash is %s, want %s: an upgrade would rebuild everything", got, want)
+		}
 	}
 	if found := validation.IsValidLabelValue(InputsHash(sample())); len(found) > 0 {
 		t.Errorf("the hash is no label value: %v", found)
@@ -212,5 +218,35 @@ func TestRendered(t *testing.T) {
 			}
 			seen[name] = true
 		}
+	}
+}
+
+// TestStepsKey: each input makes another key, and another tag; the key of the
+// same inputs stays, or every cached result of every fleet is lost.
+func TestStepsKey(t *testing.T) {
+	in := StepsInputs{BaseDigest: "sha256:b", CustomDockerfile: "FROM configs AS final\n", Images: [][2]string{{"a", "sha256:a"}, {"c", "sha256:c"}}, RebuildToken: "r"}
+	seen := map[string]string{StepsKey(in): "all"}
+	for what, change := range map[string]func(*StepsInputs){
+		"base":         func(in *StepsInputs) { in.BaseDigest += "x" },
+		"dockerfile":   func(in *StepsInputs) { in.CustomDockerfile += "x" },
+		"token":        func(in *StepsInputs) { in.RebuildToken += "x" },
+		"an image":     func(in *StepsInputs) { in.Images = in.Images[:1] },
+		"its name":     func(in *StepsInputs) { in.Images = [][2]string{{"b", "sha256:a"}, {"c", "sha256:c"}} },
+		"its digest":   func(in *StepsInputs) { in.Images = [][2]string{{"a", "sha256:b"}, {"c", "sha256:c"}} },
+		"other places": func(in *StepsInputs) { in.BaseDigest, in.CustomDockerfile = in.CustomDockerfile, in.BaseDigest },
+	} {
+		other := in
+		change(&other)
+		key := StepsKey(other)
+		if same, found := seen[key]; found {
+			t.Errorf("%s: the key of %s", what, same)
+		}
+		seen[key] = what
+		if StepsTag(other) == StepsTag(in) || !tag.MatchString(StepsTag(other)) {
+			t.Errorf("%s: tag %s", what, StepsTag(other))
+		}
+	}
+	if got := StepsTag(in); got != "cache-8ff1f8848c867ab9c42b8620cbfdc96e46467c55" {
+		t.Errorf("tag %s", got)
 	}
 }

@@ -35,6 +35,9 @@ func changes(d Desired, o Observed) []string {
 	named("base image", was.BaseImage, is.BaseImage)
 	named("extensions image", was.ExtensionsImage, is.ExtensionsImage)
 	hashed("custom Dockerfile", was.CustomDockerfile, is.CustomDockerfile)
+	if was.ConfigLayerOrder != is.ConfigLayerOrder {
+		out = append(out, "order of the config layer changed")
+	}
 	named("release version", was.ReleaseVersion, is.ReleaseVersion)
 	named("repository", was.Repository, is.Repository)
 	if is.RebuildToken != "" && was.RebuildToken != is.RebuildToken {

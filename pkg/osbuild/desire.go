@@ -145,6 +145,10 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
 	}
+	last := custom.NeedsBuild() && in.Settings.ConfigLayerOrder == api.ConfigLayerLast
+	if last {
+		custom = custom.ConfigLast()
+	}
 	rendered, err := custom.Render(base)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidDockerfile, err.Error()}
@@ -159,6 +163,7 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		Object:           in.RunKind + "/" + names.Build(in.TargetConfig),
 		Dockerfile:       rendered,
 		CustomContent:    custom.NeedsBuild(),
+		ConfigLayerLast:  last,
 		BaseImage:        base,
 		FinalImage:       in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
 		ImageLabels:      imageLabels(in, base),
@@ -207,7 +212,7 @@ func imageLabels(in Inputs, base string) map[string]string {
 }
 
 func fingerprint(in Inputs, r *buildspec.Request) names.Inputs {
-	return names.Inputs{
+	inputs := names.Inputs{
 		Pool:             in.Pool.Name,
 		MachineConfig:    in.Config.SpecHash,
 		RenderedConfig:   in.TargetConfig,
@@ -218,4 +223,8 @@ func fingerprint(in Inputs, r *buildspec.Request) names.Inputs {
 		Repository:       in.Settings.Repository,
 		RebuildToken:     in.RebuildToken,
 	}
+	if r.ConfigLayerLast {
+		inputs.ConfigLayerOrder = in.Settings.ConfigLayerOrder
+	}
+	return inputs
 }

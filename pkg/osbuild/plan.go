@@ -216,6 +216,9 @@ func succeededRecord(d Desired, run backend.Observation, before *Record) Record 
 	r.Attempts++
 	r.Outcome, r.Reason = Succeeded, api.ReasonBuildSucceeded
 	r.Image = resultImage(d, run)
+	if run.Result.StepsDigest != "" {
+		r.StepsImage = d.Fingerprint.Repository + "@" + run.Result.StepsDigest
+	}
 	return r
 }
 

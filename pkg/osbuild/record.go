@@ -57,11 +57,14 @@ type Record struct {
 	// Superseded are earlier images of the rendered config, newest first.
 	Superseded []SupersededImage `json:"superseded,omitempty"`
 	BaseDigest string            `json:"baseDigest,omitempty"`
-	Reason     string            `json:"reason,omitempty"`
-	Message    string            `json:"message,omitempty"`
-	Object     string            `json:"object,omitempty"`
-	Changes    []string          `json:"changes,omitempty"`
-	Log        []string          `json:"log,omitempty"`
+	// StepsImage is repository@digest of what the steps of the custom Dockerfile
+	// left, where that is kept for later builds.
+	StepsImage string   `json:"stepsImage,omitempty"`
+	Reason     string   `json:"reason,omitempty"`
+	Message    string   `json:"message,omitempty"`
+	Object     string   `json:"object,omitempty"`
+	Changes    []string `json:"changes,omitempty"`
+	Log        []string `json:"log,omitempty"`
 	// Timings, BytesPulled and BytesPushed are the builder's own figures.
 	Timings     []buildspec.Timing `json:"timings,omitempty"`
 	BytesPulled int64              `json:"bytesPulled,omitempty"`

@@ -22,6 +22,8 @@ type SupersededImage struct {
 	// ImageHash tells what the image was made of; InputsHash also which rebuild
 	// asked for it. Records of earlier versions have none.
 	ImageHash string `json:"imageHash,omitempty"`
+	// StepsImage is as in Record.
+	StepsImage string `json:"stepsImage,omitempty"`
 	// UnneededSince is as in Record.
 	UnneededSince time.Time `json:"unneededSince,omitzero"`
 }
@@ -37,7 +39,7 @@ func supersede(r Record, o Observed) Record {
 		if old.Image != "" && old.InputsHash != r.InputsHash {
 			r.Superseded = append(r.Superseded, SupersededImage{
 				Image: old.Image, InputsHash: old.InputsHash, ImageHash: names.ImageHash(old.Inputs),
-				Finished: old.Finished, UnneededSince: old.UnneededSince,
+				Finished: old.Finished, UnneededSince: old.UnneededSince, StepsImage: old.StepsImage,
 			})
 		}
 		r.Superseded = append(r.Superseded, old.Superseded...)

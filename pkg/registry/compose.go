@@ -21,7 +21,7 @@ type Content struct {
 	// Labels are set in every image's config.
 	Labels map[string]string
 	// Annotations are set on every manifest, and on the index. The base's name
-	// and digest are added to them.
+	// and digest are added to them, unless they name another base.
 	Annotations map[string]string
 	// CreatedBy is the history entry of the layer.
 	CreatedBy string
@@ -108,9 +108,9 @@ func compose(base *Base, image *BaseImage, content Content) (*composed, error) {
 }
 
 func annotations(base *Base, digest string, content Content) map[string]string {
-	return mergeMaps(content.Annotations, map[string]string{
+	return mergeMaps(map[string]string{
 		AnnotationBaseName: base.Name, AnnotationBaseDigest: digest,
-	})
+	}, content.Annotations)
 }
 
 // mergeMaps returns a new map; later maps win.

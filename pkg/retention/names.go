@@ -16,6 +16,8 @@ type Names struct {
 	pullspecs map[string]bool
 	// holders are, by digest, the pools that have it as their result or in a record.
 	holders map[string][]holder
+	// steps are, by digest, the pools with images made of what steps left.
+	steps map[string][]string
 }
 
 type holder struct {
@@ -49,6 +51,13 @@ func (n *Names) AddRecord(r osbuild.Record) {
 	n.Add(r.Inputs.ExtensionsImage)
 	for _, e := range entriesOf(r) {
 		n.addHolder(e.Pullspec, holder{pool: r.Pool.Name, finished: e.finished})
+		if e.Steps == "" {
+			continue
+		}
+		if n.steps == nil {
+			n.steps = map[string][]string{}
+		}
+		n.steps[digestOf(e.Steps)] = append(n.steps[digestOf(e.Steps)], r.Pool.Name)
 	}
 }
 
@@ -57,6 +66,17 @@ func (n *Names) addHolder(image string, h holder) {
 		n.holders = map[string][]holder{}
 	}
 	n.holders[digestOf(image)] = append(n.holders[digestOf(image)], h)
+}
+
+// last returns an image without the steps' result that it was made of, unless no
+// other image of its pool, nor any of another pool, is.
+func (n Names) last(pool string, i Image, ofPool []entry) Image {
+	if n.pullspecs[digestOf(i.Steps)] ||
+		slices.ContainsFunc(ofPool, func(e entry) bool { return e.Steps == i.Steps && e.Pullspec != i.Pullspec }) ||
+		slices.ContainsFunc(n.steps[digestOf(i.Steps)], func(other string) bool { return other != pool }) {
+		i.Steps = ""
+	}
+	return i
 }
 
 // hold is true when an image of a pool is named by something else than that pool.

@@ -55,6 +55,9 @@ type Image struct {
 	RenderedConfig string
 	// Pullspec is repository@digest.
 	Pullspec string
+	// Steps is repository@digest of what the steps of its custom Dockerfile left,
+	// where that was kept. Of an image to delete it is set when it goes, too.
+	Steps string
 }
 
 // Repository is the pullspec without the digest.
@@ -118,7 +121,7 @@ func Plan(p Pool, policy Policy, names Names, now time.Time) Steps {
 		case now.Before(e.since.Add(policy.Grace)):
 			s.look(e.since.Add(policy.Grace).Sub(now))
 		case !e.last:
-			s.Delete = append(s.Delete, e.Image)
+			s.Delete = append(s.Delete, names.last(p.Name, e.Image, entries))
 		}
 	}
 	if settled {
@@ -167,11 +170,11 @@ func entriesOf(r osbuild.Record) []entry {
 	var all []entry
 	if r.Image != "" {
 		all = append(all, entry{
-			Image: Image{r.RenderedConfig, r.Image}, finished: r.Finished, since: r.UnneededSince, own: true, last: len(r.Superseded) > 0,
+			Image: Image{r.RenderedConfig, r.Image, r.StepsImage}, finished: r.Finished, since: r.UnneededSince, own: true, last: len(r.Superseded) > 0,
 		})
 	}
 	for _, s := range r.Superseded {
-		all = append(all, entry{Image: Image{r.RenderedConfig, s.Image}, finished: s.Finished, since: s.UnneededSince})
+		all = append(all, entry{Image: Image{r.RenderedConfig, s.Image, s.StepsImage}, finished: s.Finished, since: s.UnneededSince})
 	}
 	return all
 }

@@ -80,6 +80,21 @@ func named(pullspecs ...string) Names {
 	return n
 }
 
+// madeOf says what steps left that images were made of.
+func madeOf(steps, letters string) func(*Pool) {
+	return func(p *Pool) {
+		for _, letter := range strings.Split(letters, "") {
+			record(p, letter).StepsImage = imageOf(steps)
+		}
+	}
+}
+
+func stepsElsewhere(pool, steps string) Names {
+	var n Names
+	n.AddRecord(osbuild.Record{Pool: buildspec.Pool{Name: pool}, Image: imageOf("elsewhere"), StepsImage: imageOf(steps)})
+	return n
+}
+
 func heldElsewhere(pool string, finished time.Time, letter string) Names {
 	var n Names
 	n.AddRecord(osbuild.Record{Pool: buildspec.Pool{Name: pool}, Image: imageOf(letter), Finished: finished})
@@ -97,7 +112,11 @@ func brief(s Steps) string {
 	var out []string
 	add := func(what string, images []Image) {
 		for _, i := range images {
-			out = append(out, what+" "+strings.TrimPrefix(i.Pullspec, imageOf("")))
+			text := what + " " + strings.TrimPrefix(i.Pullspec, imageOf(""))
+			if what == "delete" && i.Steps != "" {
+				text += " with " + strings.TrimPrefix(i.Steps, imageOf(""))
+			}
+			out = append(out, text)
 		}
 	}
 	add("unmark", s.Unmark)
@@ -161,6 +180,11 @@ func TestPlan(t *testing.T) {
 		"a tag names the newest build only":       {pool("bcd", supersedes("b", time.Time{}, "x")), named(repository + ":" + names.Tag(config("b"))), "mark x, again 10m0s"},
 		"the same image in two records":           {pool("abcd", supersedes("d", time.Time{}, "a")), Names{}, "mark b, again 10m0s"},
 		"two records of it, both old: each goes":  {pool("abcde", supersedes("b", time.Time{}, "a")), Names{}, "mark b, mark a, mark a, again 10m0s"},
+		"steps' result of it alone":               {pool("abcd", marked(long, "a"), madeOf("s", "a")), Names{}, "delete a with s"},
+		"of a later image, too":                   {pool("abcd", marked(long, "a"), madeOf("s", "ad")), Names{}, "delete a"},
+		"of another pool's image, too":            {pool("abcd", marked(long, "a"), madeOf("s", "a")), stepsElsewhere("infra", "s"), "delete a"},
+		"as it was read before":                   {pool("abcd", marked(long, "a"), madeOf("s", "a")), stepsElsewhere("worker", "s"), "delete a with s"},
+		"that something names":                    {pool("abcd", marked(long, "a"), madeOf("s", "a")), named(imageOf("s")), "delete a"},
 		"left alone for a while":                  {pool("abcd", func(p *Pool) { p.NotBefore = map[string]time.Time{imageOf("a"): now.Add(time.Hour)} }), Names{}, "again 1h0m0s"},
 		"left alone when it is to be deleted":     {pool("abcd", marked(long, "a"), func(p *Pool) { p.NotBefore = map[string]time.Time{imageOf("a"): now.Add(time.Hour)} }), Names{}, "again 1h0m0s"},
 		"left alone long enough":                  {pool("abcd", func(p *Pool) { p.NotBefore = map[string]time.Time{imageOf("a"): now} }), Names{}, "mark a, again 10m0s"},
@@ -181,7 +205,12 @@ func TestPlan(t *testing.T) {
 func TestMarkAndForget(t *testing.T) {
 	p := pool("a", supersedes("a", time.Time{}, "x", "y"))
 	before := p.Records[0]
-	images := []Image{{config("a"), imageOf("a")}, {config("a"), imageOf("y")}, {config("other"), imageOf("x")}, {config("a"), imageOf("nowhere")}}
+	images := []Image{
+		{RenderedConfig: config("a"), Pullspec: imageOf("a")},
+		{RenderedConfig: config("a"), Pullspec: imageOf("y")},
+		{RenderedConfig: config("other"), Pullspec: imageOf("x")},
+		{RenderedConfig: config("a"), Pullspec: imageOf("nowhere")},
+	}
 	r := Mark(before, images, now)
 	if !r.UnneededSince.Equal(now) || !r.Superseded[0].UnneededSince.IsZero() || !r.Superseded[1].UnneededSince.Equal(now) {
 		t.Errorf("marked: %v, %+v", r.UnneededSince, r.Superseded)

@@ -105,6 +105,12 @@ func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.I
 	if err != nil {
 		return err
 	}
+	// What steps left goes first: the record that names it goes with the image.
+	if image.Steps != "" {
+		if err := c.Delete(ctx, image.Steps, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return err
+		}
+	}
 	return c.Delete(ctx, image.Pullspec, a)
 }
 

@@ -88,6 +88,15 @@ func TestSync(t *testing.T) {
 				})
 			},
 		},
+		"what steps left goes with the last image made of it": {
+			letters: "abcdef", effects: []string{deletes("c"), drops("c"), deletes("s"), deletes("b"), drops("b"), deletes("a"), drops("a")}, records: "d e f", looks: 1,
+			change: func(c *cluster) {
+				c.mark(long, "abc")
+				for letter, steps := range map[string]string{"b": "s", "c": "s", "a": "t", "f": "t"} {
+					c.changeRecord(letter, func(r *osbuild.Record) { r.StepsImage = imageOf(steps) })
+				}
+			},
+		},
 		"gone already": {
 			letters: "abcd", effects: []string{deletes("a"), drops("a")}, records: "b c d", looks: 1,
 			change: func(c *cluster) {

@@ -1,0 +1,59 @@
+package imagebuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+// annotationStepsKey holds, on the image of what steps left, what it was made of.
+// The rebuild that asked for it is told by the tag alone: one that changes nothing
+// gives the same image.
+const annotationStepsKey = "machineosbuilder.io/steps-key"
+
+// tagged is another tag of the final image's repository.
+func tagged(finalImage, tag string) (string, error) {
+	final, err := name.ParseReference(finalImage)
+	if err != nil {
+		return "", fail(api.ReasonInvalidConfig, fmt.Errorf("reading the final image's name: %w", err))
+	}
+	return final.Context().Tag(tag).Name(), nil
+}
+
+// findKeptSteps computes the key and, when there is an image of it, writes the
+// plan by which nothing has to run. That it cannot be looked for costs time and
+// is no failure.
+func (p *preparation) findKeptSteps(ctx context.Context, base *registry.BaseImage, file *dockerfile.File) error {
+	inputs := names.StepsInputs{BaseDigest: base.Digest, CustomDockerfile: file.Custom()}
+	for _, image := range p.named {
+		inputs.Images = append(inputs.Images, [2]string{image.name, image.chosen.Digest})
+	}
+	p.plan.ConfigLast, p.plan.StepsKey = true, names.StepsKey(inputs)
+	inputs.RebuildToken = p.options.RebuildToken
+	p.plan.StepsTag = names.StepsTag(inputs)
+	pullspec, err := tagged(p.options.FinalImage, p.plan.StepsTag)
+	if err != nil {
+		return err
+	}
+	kept, err := p.clients.push.Inspect(ctx, pullspec)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return nil
+	case err != nil:
+		p.progress.Note("what earlier steps left cannot be looked for: %v", err)
+		return ctx.Err()
+	case kept.Annotations[annotationStepsKey] != p.plan.StepsKey:
+		p.progress.Note("%s is of other steps", pullspec)
+		return nil
+	}
+	p.plan.KeptSteps = kept.Digest
+	p.progress.Note("these steps ran on this base before; what they left is kept as %s, %s", pullspec, kept.Digest)
+	return p.options.WorkDir.writePlan(p.plan)
+}
