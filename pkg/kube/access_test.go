@@ -144,3 +144,35 @@ func TestAuthoritiesOfBothConfigMaps(t *testing.T) {
 		t.Errorf("problems %q, %v", problems, err)
 	}
 }
+
+// TestKindsAreRemembered: the API server is asked once for many builds, and again
+// after an answer that was none.
+func TestKindsAreRemembered(t *testing.T) {
+	clients, _ := cluster(t, true, openShift()...)
+	core := clients.Core.(*fake.Clientset)
+	down := true
+	core.PrependReactor("get", "resource", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return down, nil, errors.New("down")
+	})
+	clients.OpenShift = &KnownKinds{}
+	if _, _, err := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{}); err == nil {
+		t.Fatal("a cluster that says nothing has mirrors")
+	}
+	down = false
+	core.ClearActions()
+	for range 3 {
+		network, _, err := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{})
+		if err != nil || network.Registries == "" {
+			t.Fatalf("%q, %v", network.Registries, err)
+		}
+	}
+	asked := 0
+	for _, action := range core.Actions() {
+		if action.GetResource().Resource == "resource" {
+			asked++
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}

@@ -27,6 +27,8 @@ type Clients struct {
 	Metadata      metadata.Interface
 	// Dynamic reads kinds that only some clusters have; nil where there are none.
 	Dynamic dynamic.Interface
+	// OpenShift remembers which of those there are; nil to ask each time.
+	OpenShift *KnownKinds
 }
 
 // Config returns the connection to the API server: from a kubeconfig file, or
@@ -73,7 +75,7 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others}, nil
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others, OpenShift: &KnownKinds{}}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom

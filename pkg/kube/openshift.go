@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	configv1 "github.com/openshift/api/config/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,19 +32,51 @@ func serves(c Clients, resource string) (bool, error) {
 	if c.Dynamic == nil {
 		return false, nil
 	}
+	if known := c.OpenShift; known != nil {
+		return known.serves(c, resource)
+	}
+	kinds, err := servedKinds(c)
+	return kinds[resource], err
+}
+
+func servedKinds(c Clients) (map[string]bool, error) {
+	kinds := map[string]bool{}
 	list, err := c.Core.Discovery().ServerResourcesForGroupVersion(configv1.GroupVersion.String())
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return kinds, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("asking for the kinds of %s: %w", configv1.GroupVersion, err)
+		return nil, fmt.Errorf("asking for the kinds of %s: %w", configv1.GroupVersion, err)
 	}
 	for _, r := range list.APIResources {
-		if r.Name == resource {
-			return true, nil
-		}
+		kinds[r.Name] = true
 	}
-	return false, nil
+	return kinds, nil
+}
+
+// forgetKinds is after how long a cluster may have become another kind of cluster.
+const forgetKinds = 10 * time.Minute
+
+// KnownKinds are those of the configuration API, asked for once in a while: they
+// are the same for all builds. The zero value knows nothing yet; it may be used
+// by several goroutines.
+type KnownKinds struct {
+	mu    sync.Mutex
+	kinds map[string]bool
+	until time.Time
+}
+
+func (k *KnownKinds) serves(c Clients, resource string) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := time.Now(); k.kinds == nil || now.After(k.until) {
+		kinds, err := servedKinds(c)
+		if err != nil {
+			return false, err
+		}
+		k.kinds, k.until = kinds, now.Add(forgetKinds)
+	}
+	return k.kinds[resource], nil
 }
 
 // clusterProxy reads what the cluster itself goes through. The status counts: its

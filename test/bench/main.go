@@ -71,6 +71,11 @@ func run(ctx context.Context, o options) (err error) {
 	}{
 		{"first builds on a new base", b.warmUp},
 		{"rounds", b.rounds},
+		{"new configs on known steps", b.orders},
+		{"configs of many sizes", b.sizes},
+		{"a large base", b.largeBase},
+		{"the same inputs again", b.again},
+		{"rendering", b.rendering},
 		{"counting writes", b.countWrites},
 		{"memory", b.memory},
 	} {

@@ -32,6 +32,14 @@ type bench struct {
 	resident, peak               figure.Samples
 	binary                       int64
 	layers                       map[string]figure.Samples
+
+	configFirst, configLast []measure.Build
+	bySize                  map[string][]measure.Build
+	firstLarge              measure.Build
+	large                   []measure.Build
+	largeBytes              int64
+	differing               map[string]int
+	render                  rendering
 }
 
 // counted are builds with their writes.

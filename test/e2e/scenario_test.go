@@ -14,11 +14,9 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
-	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
@@ -262,9 +260,7 @@ func (s *scenario) logged(pod *corev1.Pod, text string) {
 // record reads the build record of a config.
 func (s *scenario) record(config string) osbuild.Record {
 	s.t.Helper()
-	cm, err := cluster.Clients.Core.CoreV1().ConfigMaps(live.Namespace).Get(s.ctx, names.Record(config), metav1.GetOptions{})
-	s.must(err)
-	record, err := osbuild.ParseRecord([]byte(cm.Data[api.KeyRecord]))
+	record, err := cluster.Record(s.ctx, config)
 	s.must(err)
 	return record
 }

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -22,6 +25,10 @@ const Dockerfile = "FROM configs AS final\nRUN grep PRETTY_NAME /etc/os-release 
 // new, so that no build finds an image that an earlier one made.
 type Session struct {
 	*live.Cluster
+	// ConfigLayerOrder is what PushTo sets; empty for the product's default.
+	ConfigLayerOrder string
+	// MakeConfig makes the rendered configs of the builds.
+	MakeConfig func(name string, random *rand.Rand) (*mcfgv1.MachineConfig, error)
 	// BaseBytes is the compressed size of the base image.
 	BaseBytes int64
 
@@ -35,33 +42,57 @@ type Session struct {
 // Begin installs the product and empties the cluster of pools. The id is part
 // of all names.
 func Begin(ctx context.Context, c *live.Cluster, id string) (*Session, error) {
-	s := &Session{Cluster: c, id: id}
+	s := &Session{Cluster: c, MakeConfig: workload.Config, id: id}
 	s.syncs = s.deployedSyncs
-	var err error
-	if s.base, err = c.OpenImage(c.BaseImage); err != nil {
-		return nil, err
-	}
-	manifest, err := s.base.Manifest()
-	if err != nil {
-		return nil, fmt.Errorf("reading the base image: %w", err)
-	}
-	for _, layer := range manifest.Layers {
-		s.baseLayers = append(s.baseLayers, layer.Digest.String())
-		s.BaseBytes += layer.Size
-	}
 	if err := c.Deploy(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.Reset(ctx); err != nil {
 		return nil, err
 	}
-	err = errors.Join(
-		c.TrustRegistries(ctx),
-		c.SetConfigMap(ctx, api.ConfigMapOSImageURL, map[string]string{
-			api.KeyBaseOSContainerImage: c.BaseImage, api.KeyReleaseVersion: "bench",
-		}),
-	)
-	return s, err
+	return s, errors.Join(c.TrustRegistries(ctx), s.UseBase(ctx, c.BaseImage))
+}
+
+// UseBase has the next builds made on a base image.
+func (s *Session) UseBase(ctx context.Context, pullspec string) error {
+	base, err := s.OpenImage(pullspec)
+	if err != nil {
+		return err
+	}
+	manifest, err := base.Manifest()
+	if err != nil {
+		return fmt.Errorf("reading the base image: %w", err)
+	}
+	s.base, s.baseLayers, s.BaseBytes = base, nil, 0
+	for _, layer := range manifest.Layers {
+		s.baseLayers = append(s.baseLayers, layer.Digest.String())
+		s.BaseBytes += layer.Size
+	}
+	return s.SetConfigMap(ctx, api.ConfigMapOSImageURL, map[string]string{
+		api.KeyBaseOSContainerImage: pullspec, api.KeyReleaseVersion: "bench",
+	})
+}
+
+// PushLargeBase pushes the base image with more layers of bytes that do not
+// compress, until it has so many layers and bytes, and returns its pullspec.
+func (s *Session) PushLargeBase(layers int, bytes int64) (string, error) {
+	manifest, err := s.base.Manifest()
+	if err != nil {
+		return "", fmt.Errorf("reading the base image: %w", err)
+	}
+	var image v1.Image = s.base
+	more := layers - len(manifest.Layers)
+	for n := range more {
+		layer, err := workload.Layer(fmt.Sprintf("usr/lib/bench/%d", n), (bytes-s.BaseBytes)/int64(more))
+		if err != nil {
+			return "", err
+		}
+		if image, err = mutate.AppendLayers(image, layer); err != nil {
+			return "", fmt.Errorf("making a large base image: %w", err)
+		}
+	}
+	pullspec := s.Registry + "/bench-" + s.id + "/base:large"
+	return pullspec, s.PushImage(pullspec, image)
 }
 
 // End removes what the session made and leaves the product installed.
@@ -76,11 +107,15 @@ func (s *Session) PushTo(ctx context.Context, repository string, dockerfiles ...
 	for _, pool := range dockerfiles {
 		custom[pool] = Dockerfile
 	}
+	settings := map[string]string{
+		api.KeyFinalImagePullspec: s.Registry + "/bench-" + s.id + "/" + repository,
+		api.KeyImageBuilderType:   api.BuilderCustomPod,
+	}
+	if s.ConfigLayerOrder != "" {
+		settings[api.KeyConfigLayerOrder] = s.ConfigLayerOrder
+	}
 	return errors.Join(
-		s.SetConfigMap(ctx, api.ConfigMapBuildConfig, map[string]string{
-			api.KeyFinalImagePullspec: s.Registry + "/bench-" + s.id + "/" + repository,
-			api.KeyImageBuilderType:   api.BuilderCustomPod,
-		}),
+		s.SetConfigMap(ctx, api.ConfigMapBuildConfig, settings),
 		s.SetConfigMap(ctx, api.ConfigMapCustomDockerfile, custom),
 	)
 }
@@ -93,7 +128,7 @@ func (s *Session) newConfig(ctx context.Context, pool string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the session's id: %w", err)
 	}
-	mc, err := workload.Config(name, rand.New(rand.NewPCG(seed, s.builds)))
+	mc, err := s.MakeConfig(name, rand.New(rand.NewPCG(seed, s.builds)))
 	if err != nil {
 		return "", err
 	}
@@ -111,6 +146,28 @@ func (s *Session) removeConfigs(ctx context.Context) error {
 		return fmt.Errorf("deleting MachineConfigs of the bench: %w", err)
 	}
 	return nil
+}
+
+// Rebuild asks for another build of a pool's config and returns its image once
+// that is recorded.
+func (s *Session) Rebuild(ctx context.Context, pool, config, token string) (string, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if _, err := s.Kubectl(ctx, "annotate", "--overwrite", "machineconfigpool/"+pool, api.AnnotationRebuild+"="+token); err != nil {
+		return "", err
+	}
+	image := ""
+	err := live.Eventually(ctx, "the rebuild of pool "+pool+" is recorded", func(ctx context.Context) error {
+		record, err := s.Record(ctx, config)
+		if err != nil {
+			return err
+		}
+		if image = record.Image; record.RebuildToken != token || image == "" {
+			return fmt.Errorf("the record is of rebuild %q", record.RebuildToken)
+		}
+		return nil
+	})
+	return image, err
 }
 
 // Remove deletes a pool and waits until nothing is left of its builds.

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
 // Reset removes all pools, which takes every build with them, the MachineConfigs
@@ -133,6 +135,15 @@ func (c *Cluster) SetLogins(ctx context.Context, name string, kind corev1.Secret
 		return fmt.Errorf("making Secret %q: %w", name, err)
 	}
 	return nil
+}
+
+// Record reads the build record of a rendered config.
+func (c *Cluster) Record(ctx context.Context, config string) (osbuild.Record, error) {
+	cm, err := c.Clients.Core.CoreV1().ConfigMaps(Namespace).Get(ctx, names.Record(config), metav1.GetOptions{})
+	if err != nil {
+		return osbuild.Record{}, fmt.Errorf("reading the build record of %q: %w", config, err)
+	}
+	return osbuild.ParseRecord([]byte(cm.Data[api.KeyRecord]))
 }
 
 // SetMachineConfig makes a MachineConfig, or replaces its spec.
