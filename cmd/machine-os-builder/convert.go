@@ -44,6 +44,9 @@ func converterAt(path string) ignition.Converter {
 			return ignition.Converted{}, errors.New(string(exit.Stderr))
 		}
 		if err != nil {
+			if exit != nil {
+				err = fmt.Errorf("%w: %s", err, exit.Stderr)
+			}
 			return ignition.Converted{}, fmt.Errorf("%w: running %s: %w", ignition.ErrNoConverter, path, err)
 		}
 		var converted ignition.Converted

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -37,7 +36,6 @@ type flags struct {
 	pushSecretDir                         string
 	registriesConf, registriesConfSHA256  string
 	proxyDir                              string
-	stepFiles                             []string
 	maxBytes                              int64
 	layerCompression                      string
 	rebuildToken                          string
@@ -69,10 +67,6 @@ func mirrorFlags(set *pflag.FlagSet, f *flags) {
 
 func proxyFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.proxyDir, "proxy-dir", "", "directory with the files httpProxy, httpsProxy and noProxy, any of which may be missing")
-}
-
-func stepFlags(set *pflag.FlagSet, f *flags) {
-	set.StringArrayVar(&f.stepFiles, "step-files", nil, "from:to, a directory, which may be missing or empty, whose files the steps see in another; repeatable")
 }
 
 func workFlags(set *pflag.FlagSet, f *flags) {
@@ -132,7 +126,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "build", about: "run the steps of the Dockerfile, without credentials",
-		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags, proxyFlags, stepFlags, compressionFlags},
+		steps: imagebuilder.BuildSteps, groups: []group{workFlags, storageFlags, handoverFlags, proxyFlags, compressionFlags},
 		required: []string{"work-dir", "storage-dir", "handover-dir"},
 		bind:     bindBuild,
 	},
@@ -228,8 +222,7 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 		problems = append(problems, fmt.Errorf("--layer-compression: %w", err))
 	}
 	labels, err := parseLabels(values.labels)
-	_, stepsErr := values.steps()
-	return labels, errors.Join(append(problems, values.checkPairs(), stepsErr, err)...)
+	return labels, errors.Join(append(problems, values.checkPairs(), err)...)
 }
 
 // checkPairs wants the hash of each input that is given.
@@ -265,18 +258,6 @@ func (f *flags) access() imagebuilder.Access {
 	}
 }
 
-func (f *flags) steps() ([]imagebuilder.StepFiles, error) {
-	var all []imagebuilder.StepFiles
-	for _, flag := range f.stepFiles {
-		from, to, found := strings.Cut(flag, ":")
-		if !found || !path.IsAbs(from) || !path.IsAbs(to) || strings.Contains(to, ":") {
-			return nil, fmt.Errorf("--step-files %q is not from:to, of absolute paths", flag)
-		}
-		all = append(all, imagebuilder.StepFiles{From: from, To: to})
-	}
-	return all, nil
-}
-
 func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
 		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
@@ -299,13 +280,9 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 
 func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
-		steps, err := f.steps()
-		if err != nil {
-			return buildspec.Result{}, err
-		}
 		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
 			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
-			ProxyDir: f.proxyDir, StepFiles: steps,
+			ProxyDir: f.proxyDir, StepFilesDir: buildspec.StepFilesDir,
 			Compression: registry.Compression(f.layerCompression),
 		}, progress)
 	}

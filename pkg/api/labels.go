@@ -92,3 +92,7 @@ const (
 	ImageLabelExtensionsImage   = "extensionsOSContainerImage"
 	ImageLabelInputsHash        = ownPrefix + "inputs-hash"
 )
+
+// AnnotationStepsImage of an image is the digest of what the steps of its custom
+// Dockerfile left, where that is kept.
+const AnnotationStepsImage = ownPrefix + "steps-image"

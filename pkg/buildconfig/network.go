@@ -34,9 +34,14 @@ func (r *reader) proxy() Proxy {
 	}
 	for _, key := range proxyKeys[:2] {
 		if proxy.HasLogin(values[key]) {
-			r.fail(key, "has a login in it, which does not belong into a ConfigMap; put the URL into a Secret, under the same key, and name it by %s", api.KeyProxySecretName)
+			r.fail(key, "has a login in it, which does not belong in a ConfigMap; put the URL into a Secret, under the same key, and name it by %s", api.KeyProxySecretName)
 		} else if err := proxy.Check(values[key]); err != nil {
 			r.fail(key, "%v", err)
+		}
+	}
+	for _, key := range registrySecretKeys {
+		if p.SecretName != "" && r.get(key) == p.SecretName {
+			r.fail(api.KeyProxySecretName, "is the Secret of %s, too; steps see the proxy's login and must not see a registry's: use a Secret of its own", key)
 		}
 	}
 	p.Config = proxyOf(values)

@@ -70,6 +70,16 @@ func TestProxyKeys(t *testing.T) {
 	}
 }
 
+// TestProxySecretIsItsOwn: steps see what the proxy's Secret says.
+func TestProxySecretIsItsOwn(t *testing.T) {
+	for _, key := range registrySecretKeys {
+		_, problems := Read(configMap(api.KeyFinalImagePullspec, repository, key, "login", api.KeyProxySecretName, "login"), nil)
+		if text := problems.String(); !strings.Contains(text, api.KeyProxySecretName) || !strings.Contains(text, "is the Secret of "+key) {
+			t.Errorf("%s: %q", key, text)
+		}
+	}
+}
+
 func TestCheckProxySecret(t *testing.T) {
 	for name, row := range map[string]struct {
 		secret *corev1.Secret

@@ -77,12 +77,15 @@ func Read(buildConfig, osImageURL *corev1.ConfigMap) (Settings, Problems) {
 	return s, r.problems
 }
 
+// registrySecretKeys name Secrets with credentials of registries.
+var registrySecretKeys = []string{
+	api.KeyFinalImagePushSecretName, api.KeyBaseImagePullSecretName,
+	api.KeyFinalImagePullSecretName, api.KeyFinalImagePullSecret,
+}
+
 func (r *reader) readBuildConfig(s *Settings) {
 	s.Repository = r.repository(api.KeyFinalImagePullspec)
-	for _, key := range []string{
-		api.KeyFinalImagePushSecretName, api.KeyBaseImagePullSecretName,
-		api.KeyFinalImagePullSecretName, api.KeyFinalImagePullSecret,
-	} {
+	for _, key := range registrySecretKeys {
 		if name := r.objectName(key); name != "" {
 			s.Secrets = append(s.Secrets, SecretRef{Key: key, Name: name})
 		}

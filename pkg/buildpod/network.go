@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -33,7 +34,11 @@ func (b *builder) proxy(c *corev1.Container) {
 	network := b.request.Network
 	switch {
 	case network.ProxySecret != "":
-		b.volume(corev1.Volume{Name: "proxy", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: network.ProxySecret}}})
+		// Steps see these keys and none that may lie beside them.
+		b.volume(corev1.Volume{Name: "proxy", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: network.ProxySecret, Optional: ptr(true),
+			Items: []corev1.KeyToPath{{Key: api.KeyHTTPProxy, Path: api.KeyHTTPProxy}, {Key: api.KeyHTTPSProxy, Path: api.KeyHTTPSProxy}, {Key: api.KeyNoProxy, Path: api.KeyNoProxy}},
+		}}})
 		mount(c, "proxy", proxyDir, true)
 	case !network.Proxy.IsZero():
 		var keys []string
@@ -62,26 +67,14 @@ func (b *builder) networkMap(c *corev1.Container, volume, dir string, keys ...st
 	mount(c, volume, dir, true)
 }
 
-// What the user's steps are given on purpose, where it exists: entitlements and
-// repositories, as on a node that is entitled, and the users' own certificate
+// stepFiles mounts what steps are given on purpose, where it exists: entitlements
+// and repositories, as on a node that is entitled, and the users' own certificate
 // authorities, which no step trusts by itself.
-const (
-	stepEntitlement = "/etc/pki/entitlement"
-	stepRPMKeys     = "/etc/pki/rpm-gpg"
-	stepYumRepos    = "/etc/yum.repos.d"
-	stepUserCA      = "/run/user-ca-bundle"
-)
-
 func (b *builder) stepFiles(c *corev1.Container) {
-	show := func(volume, to string) { arg(c, "step-files", stepFilesDir+"/"+volume+":"+to) }
-	b.optionalSecret(c, "entitlement", api.SecretEntitlement, stepFilesDir+"/entitlement")
-	show("entitlement", stepEntitlement)
-	b.optionalSecret(c, "rpm-gpg", api.SecretRPMKeys, stepFilesDir+"/rpm-gpg")
-	show("rpm-gpg", stepRPMKeys)
-	b.optionalMap(c, "yum-repos", api.ConfigMapYumRepos, stepFilesDir+"/yum-repos")
-	show("yum-repos", stepYumRepos)
-	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, stepFilesDir+"/user-ca")
-	show("user-ca", stepUserCA)
+	b.optionalSecret(c, "entitlement", api.SecretEntitlement, buildspec.StepFilesDir+"/entitlement")
+	b.optionalSecret(c, "rpm-gpg", api.SecretRPMKeys, buildspec.StepFilesDir+"/rpm-gpg")
+	b.optionalMap(c, "yum-repos", api.ConfigMapYumRepos, buildspec.StepFilesDir+"/yum-repos")
+	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, buildspec.StepFilesDir+"/user-ca")
 }
 
 func (b *builder) optionalMap(c *corev1.Container, volume, name, dir string) {

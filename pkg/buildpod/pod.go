@@ -29,7 +29,6 @@ const (
 	userCADir     = "/run/os-image-builder/user-ca"
 	registriesDir = "/run/os-image-builder/registries"
 	proxyDir      = "/run/os-image-builder/proxy"
-	stepFilesDir  = "/run/os-image-builder/steps"
 	workDir       = "/var/lib/os-image-builder/work"
 	storageDir    = "/var/lib/os-image-builder/storage"
 	handoverDir   = "/var/lib/os-image-builder/handover"

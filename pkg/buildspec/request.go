@@ -74,6 +74,20 @@ type Network struct {
 	ProxySecret string
 }
 
+// StepFilesDir has, in the container that runs steps, a directory for each of
+// StepFiles that exists. There is no flag for it: a builder image of an earlier
+// version would refuse one.
+const StepFilesDir = "/run/os-image-builder/steps"
+
+// StepFiles are what the steps of a custom Dockerfile are given on purpose, by the
+// name of the directory in StepFilesDir: where they see it.
+var StepFiles = map[string]string{
+	"entitlement": "/etc/pki/entitlement",
+	"rpm-gpg":     "/etc/pki/rpm-gpg",
+	"yum-repos":   "/etc/yum.repos.d",
+	"user-ca":     "/run/user-ca-bundle",
+}
+
 // Scheduling says what a build pod asks of the cluster.
 type Scheduling struct {
 	Resources         corev1.ResourceRequirements

@@ -26,6 +26,8 @@ const (
 	maxNameLength = 255
 	// maxPaths bounds the size of an index.
 	maxPaths = 8 << 20
+	// maxDetails bounds the contents and extended attributes in one.
+	maxDetails = 128 << 20
 )
 
 // TreeBuilder makes a Tree from an image's layers.
@@ -33,6 +35,8 @@ type TreeBuilder struct {
 	layers []string
 	root   *layerNode
 	count  int
+	// details are the bytes of contents and extended attributes so far.
+	details int
 }
 
 // layerNode is a path while layers are read.
@@ -152,6 +156,9 @@ func (b *TreeBuilder) addMember(layer int, header *tar.Header, content io.Reader
 	if b.count++; b.count > maxPaths {
 		return fmt.Errorf("more than %d paths", maxPaths)
 	}
+	if b.details += file.details(); b.details > maxDetails {
+		return fmt.Errorf("more than %d bytes of unit files and extended attributes", maxDetails)
+	}
 	parent.set(layer, name, file)
 	return nil
 }
@@ -200,6 +207,18 @@ func newLayerFile(layer int, header *tar.Header, typ EntryType) *layerFile {
 		}
 	}
 	return file
+}
+
+// details is how many bytes of content and extended attributes are kept.
+func (f *layerFile) details() int {
+	bytes := 0
+	for name, value := range f.xattrs {
+		bytes += len(name) + len(value)
+	}
+	if f.kept != nil {
+		bytes += len(f.kept.data)
+	}
+	return bytes
 }
 
 // parentOf finds the directory that holds a path, through links of the tree, and

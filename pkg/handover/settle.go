@@ -3,6 +3,8 @@ package handover
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -32,7 +34,7 @@ type Form struct {
 // lies in them and not of when they were made: no file is younger than the
 // epoch, and only the time of modification is told, in whole seconds. Who calls
 // it holds no credential: it parses what the steps left.
-func Settle(dir string, present []Layer, form Form) error {
+func Settle(ctx context.Context, dir string, present []Layer, form Form) error {
 	image, manifest, err := open(dir, present, MaxBytes)
 	if err != nil {
 		return err
@@ -44,9 +46,12 @@ func Settle(dir string, present []Layer, form Form) error {
 		if image.Layers[i].Open == nil || slices.Contains(form.Base, diffs[i].String()) {
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("settling layer %s: %w", layer.Digest, err)
+		}
 		file, done := settled[layer.Digest]
 		if !done {
-			if file, err = settleLayer(dir, image.Layers[i].Open, form); err != nil {
+			if file, err = settleLayer(ctx, dir, image.Layers[i].Open, form); err != nil {
 				return fmt.Errorf("settling layer %s: %w", layer.Digest, err)
 			}
 			settled[layer.Digest] = file
@@ -66,7 +71,7 @@ type layerFile struct {
 	size         int64
 }
 
-func settleLayer(dir string, open func() (io.ReadCloser, error), form Form) (written layerFile, err error) {
+func settleLayer(ctx context.Context, dir string, open func() (io.ReadCloser, error), form Form) (written layerFile, err error) {
 	content, err := open()
 	if err != nil {
 		return written, err
@@ -88,12 +93,14 @@ func settleLayer(dir string, open func() (io.ReadCloser, error), form Form) (wri
 		}
 	}()
 	digest, diff, size := sha256.New(), sha256.New(), &counter{}
-	zip, err := form.Compression.Writer(io.MultiWriter(file, digest, size))
+	out := &sink{to: file}
+	zip, err := form.Compression.Writer(io.MultiWriter(out, digest, size))
 	if err != nil {
 		return written, err
 	}
-	if err := settleTar(plain, io.MultiWriter(zip, diff), form.Epoch); err != nil {
-		return written, err
+	if err := settleTar(ctx, plain, io.MultiWriter(zip, diff), form.Epoch); err != nil {
+		// What the steps left is not to blame for a full volume.
+		return written, cmp.Or(out.err, err)
 	}
 	// What follows the tar's end still counts for the digest.
 	if _, err := io.Copy(io.Discard, plain); err != nil {
@@ -108,9 +115,12 @@ func settleLayer(dir string, open func() (io.ReadCloser, error), form Form) (wri
 
 // settleTar copies a tar and keeps its order, which is that of the names: so
 // containers/storage writes it.
-func settleTar(from io.Reader, to io.Writer, epoch time.Time) error {
+func settleTar(ctx context.Context, from io.Reader, to io.Writer, epoch time.Time) error {
 	in, out := tar.NewReader(from), tar.NewWriter(to)
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return out.Close()
@@ -182,6 +192,19 @@ func replaceFile(dir, name string, content []byte) error {
 }
 
 func hashOf(sum []byte) v1.Hash { return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum)} }
+
+// sink remembers why it could not be written to.
+type sink struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.to.Write(p)
+	s.err = cmp.Or(s.err, err)
+	return n, err
+}
 
 // counter counts what is written.
 type counter struct{ bytes int64 }

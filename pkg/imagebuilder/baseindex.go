@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
@@ -33,11 +34,11 @@ type baseIndexes struct {
 
 // tag is where the index of one image is kept.
 func (b *baseIndexes) tag(imageDigest string) (string, error) {
-	_, hex, _ := strings.Cut(imageDigest, ":")
-	if len(hex) < 40 {
-		return "", fmt.Errorf("naming the base index: %q is no digest", imageDigest)
+	tag, err := names.IndexTag(imageDigest)
+	if err != nil {
+		return "", err
 	}
-	return tagged(b.target, "base-"+hex[:40])
+	return tagged(b.target, tag)
 }
 
 // tree returns the index of one base image: the one that is kept, or else one
@@ -77,7 +78,7 @@ func (b *baseIndexes) treeBelow(ctx context.Context, image *registry.BaseImage) 
 	for _, layer := range image.Layers[len(tree.Layers()):] {
 		bytes += layer.Size
 	}
-	b.progress.Note("first build on this base: learning its files from %s, %s, once", plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
+	b.progress.Note("nothing is known of this image: learning its files from %s, %s, once", plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
 	return tree
 }
 

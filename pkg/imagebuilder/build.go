@@ -20,9 +20,10 @@ type BuildOptions struct {
 	HandoverDir string
 	// ProxyDir is where a proxy's settings are mounted; empty for none.
 	ProxyDir string
-	// StepFiles are shown to the steps.
-	StepFiles   []StepFiles
-	Compression registry.Compression
+	// StepFilesDir has what steps are given (buildspec.StepFiles); any of it may be
+	// missing.
+	StepFilesDir string
+	Compression  registry.Compression
 }
 
 // Build runs the Dockerfile that Prepare left, on the store that Prepare filled,
@@ -54,7 +55,7 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if program.proxy, err = readProxy(options.ProxyDir); err != nil {
 		return result, err
 	}
-	volumes, err := program.volumes(options.StepFiles)
+	volumes, err := program.volumes(options.StepFilesDir)
 	if err != nil {
 		return result, err
 	}
@@ -77,7 +78,7 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		return result, err
 	}
 	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
-	if err := handover.Settle(options.HandoverDir, plan.Present, form); err != nil {
+	if err := handover.Settle(ctx, options.HandoverDir, plan.Present, form); err != nil {
 		return result, err
 	}
 	progress.Done("handed over")

@@ -3,6 +3,7 @@ package imagebuilder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -47,7 +48,9 @@ func (l *configLast) push(ctx context.Context, result *buildspec.Result) error {
 	pushed, err := l.clients.push.Append(ctx, steps, l.options.FinalImage, registry.Content{
 		Layer: layers.of, Labels: l.options.Labels, CreatedBy: layerHistory,
 		// What the steps left is nobody's base.
-		Annotations: map[string]string{registry.AnnotationBaseName: l.plan.BaseImage, registry.AnnotationBaseDigest: l.plan.ImageDigest},
+		Annotations: map[string]string{
+			registry.AnnotationBaseName: l.plan.BaseImage, registry.AnnotationBaseDigest: l.plan.ImageDigest, api.AnnotationStepsImage: steps.Digest,
+		},
 	})
 	if err != nil {
 		return pushFailure(err)
@@ -61,24 +64,42 @@ func (l *configLast) push(ctx context.Context, result *buildspec.Result) error {
 // steps returns the image of what the steps left, which it pushes unless it is
 // kept.
 func (l *configLast) steps(ctx context.Context) (*registry.Base, error) {
-	pullspec, err := tagged(l.options.FinalImage, l.plan.StepsTag)
+	newest, err := tagged(l.options.FinalImage, l.plan.StepsTag)
 	if err != nil {
 		return nil, err
 	}
+	repository := strings.TrimSuffix(newest, ":"+l.plan.StepsTag)
 	digest := l.plan.KeptSteps
 	if digest == "" {
-		built := l.options
-		built.FinalImage, built.Labels = pullspec, nil
-		if digest, err = pushBuilt(ctx, l.clients, built, l.plan, l.progress); err != nil {
+		if digest, err = l.keep(ctx, repository); err != nil {
 			return nil, err
 		}
 	}
-	steps, err := l.clients.push.Open(ctx, strings.TrimSuffix(pullspec, ":"+l.plan.StepsTag)+"@"+digest)
+	steps, err := l.clients.push.Open(ctx, repository+"@"+digest)
 	if err != nil {
-		return nil, fail(api.ReasonPullFailed, err)
+		return nil, fail(api.ReasonPullFailed, fmt.Errorf("reading what the steps left: %w; the next try looks for it anew, and %s=<another value> on the pool runs the steps again", err, api.AnnotationRebuild))
 	}
 	if len(steps.Images) != 1 || steps.Index {
 		return nil, fail(api.ReasonPullFailed, errors.New("reading "+steps.Name+": it is an index, not what steps left"))
 	}
 	return steps, nil
+}
+
+// keep pushes what the steps left as the newest result, and then says of which
+// rebuild it is, if of one. Another pool may do the same at the same time, and
+// either result is good: only the digest is confirmed.
+func (l *configLast) keep(ctx context.Context, repository string) (string, error) {
+	built := l.options
+	built.FinalImage, built.Labels = repository+":"+l.plan.StepsTag, nil
+	digest, err := pushBuilt(ctx, l.clients, built, l.plan, l.progress)
+	if errors.Is(err, registry.ErrUnconfirmed) {
+		_, err = l.clients.push.Resolve(ctx, repository+"@"+digest)
+	}
+	if err == nil && l.plan.RebuildTag != "" {
+		err = l.clients.push.Tag(ctx, repository+"@"+digest, l.plan.RebuildTag)
+	}
+	if err != nil {
+		return "", pushFailure(err)
+	}
+	return digest, nil
 }

@@ -1,14 +1,19 @@
 package imagebuilder
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
@@ -21,6 +26,8 @@ import (
 // lastRun is one build whose config comes last.
 type lastRun struct {
 	custom, base, token string
+	// made is when the steps ran, which is in what they leave; the default is any time.
+	made time.Time
 	// lost is done to the registry before push.
 	lost func()
 }
@@ -51,7 +58,7 @@ func (in *inputs) last(t *testing.T, run lastRun) (result buildspec.Result, ran 
 		return result, false, err
 	}
 	if ran = len(calls()) > 0; ran {
-		playPush(t, func(pullspec string) error { return pushTo(pullspec, built(t, time.Unix(1700000000, 0))) })
+		playPush(t, func(pullspec string) error { return pushTo(pullspec, leftBy(t, run)) })
 	}
 	if _, err := dirs.build(in); err != nil {
 		return result, ran, err
@@ -204,5 +211,56 @@ func TestKeptStepsAreLost(t *testing.T) {
 	in.replaceKept(t) // this registry keeps a tag whose digest is gone
 	if again, ran, err := in.last(t, run); err != nil || !ran || again.Digest != first.Digest {
 		t.Errorf("the next try: %s, steps ran: %t, %v", again.Digest, ran, err)
+	}
+}
+
+// leftBy is what steps leave that tell the time in a file.
+func leftBy(t *testing.T, run lastRun) v1.Image {
+	t.Helper()
+	image := built(t, time.Unix(1700000000, 0))
+	if run.made.IsZero() {
+		return image
+	}
+	content := registrytest.Tar(t, registrytest.Member{Name: "made", Content: run.made.String()})
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: types.OCILayer}); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestOnlyTheNewestResultCounts, whatever asked for it: what a rebuild was to bring
+// does not go when nobody asks for that rebuild any more.
+func TestOnlyTheNewestResultCounts(t *testing.T) {
+	in, run := newLast(t)
+	newest := ""
+	for n, row := range []struct {
+		token string
+		ran   bool
+	}{
+		{"", true},
+		{"", false},
+		{"fix", true},
+		{"fix", false},
+		{"", false},
+		{"another", true},
+		{"fix", true},
+		{"", false},
+		{"fix", false},
+	} {
+		run.token, run.made = row.token, time.Unix(int64(n), 0)
+		result, ran, err := in.last(t, run)
+		if err != nil || ran != row.ran {
+			t.Fatalf("%d: rebuild %q: steps ran: %t, want %t, %v", n, row.token, ran, row.ran, err)
+		}
+		if ran {
+			newest = result.StepsDigest
+		}
+		if result.StepsDigest != newest {
+			t.Errorf("%d: rebuild %q: made of %s, the newest is %s", n, row.token, result.StepsDigest, newest)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func TestAppendFromAMirror(t *testing.T) {
 // TestPreparePullsFromTheMirror: buildah gets digests, and finds them where the
 // rules for tags led.
 func TestPreparePullsFromTheMirror(t *testing.T) {
-	calls := fakeBuildah(t, `echo "$@" > /dev/null; [ "$1" = pull ] && cat "$TMPDIR/../none" 2>/dev/null; exit 0`)
+	calls := fakeBuildah(t, `exit 0`)
 	confs := filepath.Join(t.TempDir(), "confs")
 	fake := filepath.Join(filepath.SplitList(os.Getenv("PATH"))[0], "buildah")
 	script, err := os.ReadFile(fake)
@@ -109,18 +109,14 @@ func TestStepsGetTheProxyAndTheirFiles(t *testing.T) {
 	in.write(t, "proxy/noProxy", ".svc\n")
 	in.write(t, "entitlement/..data/key.pem", "hidden")
 	in.write(t, "entitlement/key.pem", "key")
-	in.write(t, "repos/..data/x", "hidden")
+	in.write(t, "yum-repos/..data/x", "hidden")
 	calls := fakeBuildah(t, `[ "$1" = build ] || exit 0
 echo "[2/2] STEP 2/2: RUN true"; echo "via $https_proxy $HTTPS_PROXY, $no_proxy"
 [ "$2" = --volume ] && ls -a "${3%%:*}"; exit 0`)
 	t.Setenv("HTTPS_PROXY", "http://other.example.com")
 	_, err = Build(context.Background(), BuildOptions{
 		WorkDir: dirs.work, StorageDir: dirs.storage, HandoverDir: dirs.handover, ProxyDir: filepath.Join(in.dir, "proxy"),
-		StepFiles: []StepFiles{
-			{From: filepath.Join(in.dir, "entitlement"), To: "/etc/pki/entitlement"},
-			{From: filepath.Join(in.dir, "repos"), To: "/etc/yum.repos.d"},
-			{From: filepath.Join(in.dir, "none"), To: "/etc/pki/rpm-gpg"},
-		},
+		StepFilesDir: in.dir,
 	}, in.progress(BuildSteps))
 	// This one pushes nothing, whatever it says.
 	if !errors.Is(err, handover.ErrRefused) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
@@ -85,6 +86,9 @@ func reasonOf(err error) string {
 // hint says what an administrator can do about a registry's answer, or about
 // steps that reach further than they should.
 func hint(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Sprintf(" (raise limits.ephemeral-storage in %s, which is also the size of the pod's volumes)", api.KeyBuildPodResources)
+	}
 	if errors.Is(err, handover.ErrRefused) {
 		return " (see what the steps of the custom Dockerfile write outside of their root)"
 	}

@@ -14,8 +14,7 @@ import (
 )
 
 // annotationStepsKey holds, on the image of what steps left, what it was made of.
-// The rebuild that asked for it is told by the tag alone: one that changes nothing
-// gives the same image.
+// A rebuild is no part of it: one that changes nothing gives the same image.
 const annotationStepsKey = "machineosbuilder.io/steps-key"
 
 // tagged is another tag of the final image's repository.
@@ -28,21 +27,26 @@ func tagged(finalImage, tag string) (string, error) {
 }
 
 // findKeptSteps computes the key and, when there is an image of it, writes the
-// plan by which nothing has to run. That it cannot be looked for costs time and
-// is no failure.
+// plan by which nothing has to run. Only the newest result counts: an older one
+// may lack what a rebuild was asked for. That it cannot be looked for costs time
+// and is no failure.
 func (p *preparation) findKeptSteps(ctx context.Context, base *registry.BaseImage, file *dockerfile.File) error {
 	inputs := names.StepsInputs{BaseDigest: base.Digest, CustomDockerfile: file.Custom()}
 	for _, image := range p.named {
 		inputs.Images = append(inputs.Images, [2]string{image.name, image.chosen.Digest})
 	}
-	p.plan.ConfigLast, p.plan.StepsKey = true, names.StepsKey(inputs)
-	inputs.RebuildToken = p.options.RebuildToken
-	p.plan.StepsTag = names.StepsTag(inputs)
+	p.plan.ConfigLast, p.plan.StepsKey, p.plan.StepsTag = true, names.StepsKey(inputs), names.StepsTag(inputs)
+	if inputs.RebuildToken = p.options.RebuildToken; inputs.RebuildToken != "" {
+		p.plan.RebuildTag = names.StepsTag(inputs)
+	}
 	pullspec, err := tagged(p.options.FinalImage, p.plan.StepsTag)
 	if err != nil {
 		return err
 	}
 	kept, err := p.clients.push.Inspect(ctx, pullspec)
+	if err == nil && p.plan.RebuildTag != "" {
+		err = p.checkRebuild(ctx, kept.Digest)
+	}
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return nil
@@ -56,4 +60,18 @@ func (p *preparation) findKeptSteps(ctx context.Context, base *registry.BaseImag
 	p.plan.KeptSteps = kept.Digest
 	p.progress.Note("these steps ran on this base before; what they left is kept as %s, %s", pullspec, kept.Digest)
 	return p.options.WorkDir.writePlan(p.plan)
+}
+
+// checkRebuild fails as a look for what is not there unless the rebuild that is
+// asked for made the newest result.
+func (p *preparation) checkRebuild(ctx context.Context, newest string) error {
+	pullspec, err := tagged(p.options.FinalImage, p.plan.RebuildTag)
+	if err != nil {
+		return err
+	}
+	digest, err := p.clients.push.Resolve(ctx, pullspec)
+	if err == nil && digest != newest {
+		err = fmt.Errorf("%w: another rebuild is newer", registry.ErrNotFound)
+	}
+	return err
 }

@@ -3,12 +3,14 @@ package imagebuilder
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -45,6 +47,9 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	if err != nil {
 		return result, err
 	}
+	if plan.ConfigLast != (options.MachineConfigDir != "") {
+		return result, stale(errors.New("reading build plan: it does not say what the flags say of where the config lies"))
+	}
 	clients, err := options.Access.clients()
 	if err != nil {
 		return result, err
@@ -55,7 +60,9 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	}()
 
 	if !plan.ConfigLast {
-		result.Digest, err = pushBuilt(ctx, clients, options, plan, progress)
+		if result.Digest, err = pushBuilt(ctx, clients, options, plan, progress); err != nil {
+			result.Digest = ""
+		}
 		return result, err
 	}
 	last := &configLast{options: options, plan: plan, clients: clients, progress: progress}
@@ -81,7 +88,7 @@ func pushBuilt(ctx context.Context, clients *clients, options PushOptions, plan 
 	progress.Step("push", "pushing %s", options.FinalImage)
 	digest, err := clients.push.PushImage(ctx, options.FinalImage, image)
 	if err != nil {
-		return "", pushFailure(err)
+		return digest, pushFailure(err)
 	}
 	traffic := clients.traffic()
 	progress.Done("the registry confirms %s; %s up, %s down", digest, size(traffic.Up), size(traffic.Down))
@@ -100,10 +107,14 @@ func readHandover(options PushOptions, plan plan) (registry.Image, error) {
 		return registry.Image{}, fmt.Errorf("encoding image config: %w", err)
 	}
 	ours := map[string]string{registry.AnnotationBaseName: plan.BaseImage, registry.AnnotationBaseDigest: plan.ImageDigest}
-	if plan.StepsKey != "" {
-		ours[annotationStepsKey] = plan.StepsKey
+	all := merged(image.Annotations, ours)
+	for _, key := range []string{annotationStepsKey, api.AnnotationStepsImage} {
+		delete(all, key)
 	}
-	return registry.Image{Config: config, Layers: image.Layers, Annotations: merged(image.Annotations, ours)}, nil
+	if plan.StepsKey != "" {
+		all[annotationStepsKey] = plan.StepsKey
+	}
+	return registry.Image{Config: config, Layers: image.Layers, Annotations: all}, nil
 }
 
 // annotationCreated is the OCI's for when an image was made.

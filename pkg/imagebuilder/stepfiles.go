@@ -4,37 +4,31 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
-)
+	"slices"
 
-// StepFiles are files that the steps of a Dockerfile see while they run, and that
-// stay in no layer.
-type StepFiles struct {
-	// From is a mounted ConfigMap or Secret, which may be missing or empty.
-	From string
-	// To is the directory in whose place the steps see them.
-	To string
-}
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+)
 
 // maxStepFile bounds one of them; a ConfigMap or Secret has less.
 const maxStepFile = 4 << 20
 
-// volumes returns the flags that show the steps their files. Those are copied
-// first: what the kubelet mounts is a link to a link, in a mount that a user
-// namespace may not mount again. A directory without files is left out, since it
-// would hide what the base image has there.
-func (b *buildah) volumes(all []StepFiles) ([]string, error) {
+// volumes returns the flags that show the steps their files, which lie below from
+// (buildspec.StepFiles). Those are copied first: what the kubelet mounts is a link
+// to a link, in a mount that a user namespace may not mount again. A directory
+// without files is left out, since it would hide what the base image has there.
+func (b *buildah) volumes(from string) ([]string, error) {
 	var flags []string
-	for i, files := range all {
-		dir := filepath.Join(b.tmp, "steps", strconv.Itoa(i))
-		count, err := copyFiles(files.From, dir)
+	for _, name := range slices.Sorted(maps.Keys(buildspec.StepFiles)) {
+		dir, to := filepath.Join(b.tmp, "steps", name), buildspec.StepFiles[name]
+		count, err := copyFiles(filepath.Join(from, name), dir)
 		if err != nil {
-			return nil, fmt.Errorf("laying out %s for the steps: %w", files.To, err)
+			return nil, fmt.Errorf("laying out %s for the steps: %w", to, err)
 		}
 		if count > 0 {
-			flags = append(flags, "--volume", dir+":"+files.To+":ro")
+			flags = append(flags, "--volume", dir+":"+to+":ro")
 		}
 	}
 	return flags, nil

@@ -35,11 +35,12 @@ type plan struct {
 	DiffIDs []string `json:"diffIDs"`
 	// ConfigLast is true when push has to lay the config on what the steps leave.
 	ConfigLast bool `json:"configLast,omitempty"`
-	// StepsKey identifies what they leave, and StepsTag is where that is kept in the
-	// final image's repository. KeptSteps is the digest of what is kept there
-	// already: then nothing has to run.
-	StepsKey  string `json:"stepsKey,omitempty"`
-	StepsTag  string `json:"stepsTag,omitempty"`
+	// StepsKey identifies what they leave. StepsTag names the newest of it in the
+	// final image's repository, RebuildTag that of the rebuild that is asked for.
+	StepsKey   string `json:"stepsKey,omitempty"`
+	StepsTag   string `json:"stepsTag,omitempty"`
+	RebuildTag string `json:"rebuildTag,omitempty"`
+	// KeptSteps is the digest of what is kept already: then nothing has to run.
 	KeptSteps string `json:"keptSteps,omitempty"`
 	// Epoch is the latest time that the image tells of: when the base was made.
 	Epoch time.Time `json:"epoch"`

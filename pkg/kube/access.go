@@ -84,7 +84,8 @@ func readProxy(ctx context.Context, c Clients, namespace string, settings buildc
 	}
 	config, err := clusterProxy(ctx, c)
 	if err != nil {
-		return proxy.Config{}, nil, err
+		problems, err := missingRight(err)
+		return proxy.Config{}, problems, err
 	}
 	if problems := buildconfig.CheckClusterProxy(config); len(problems) > 0 {
 		return proxy.Config{}, problems, nil
@@ -101,7 +102,8 @@ func ReadMirrors(ctx context.Context, c Clients, namespace string) (*registriesc
 	}
 	sets, err := mirrorSets(ctx, c)
 	if err != nil {
-		return nil, nil, err
+		problems, err := missingRight(err)
+		return nil, problems, err
 	}
 	mirrors, problems := buildconfig.Registries(cm, sets)
 	return mirrors, problems, nil

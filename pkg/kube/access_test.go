@@ -5,15 +5,18 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	configv1 "github.com/openshift/api/config/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
@@ -123,16 +126,31 @@ func TestMirrorsOfUsersAndOfTheCluster(t *testing.T) {
 	}
 }
 
-// TestForbiddenIsNoAbsence: a right that is missing is told, not passed over.
+// TestForbiddenIsNoAbsence: a right that is missing is told, not passed over, and
+// any other failure is one of the read.
 func TestForbiddenIsNoAbsence(t *testing.T) {
-	clients, dynamic := cluster(t, true)
-	refused := errors.New("refused")
-	dynamic.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
-	if _, _, err := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{}); !errors.Is(err, refused) || !strings.Contains(err.Error(), digestMirrorSets) {
-		t.Errorf("error = %v", err)
-	}
-	if _, _, err := ReadRegistryAccess(context.Background(), clients, accessNamespace, buildconfig.Settings{}); !errors.Is(err, refused) {
-		t.Errorf("error = %v", err)
+	for name, row := range map[string]struct {
+		answer  error
+		problem bool
+	}{
+		"forbidden": {apierrors.NewForbidden(configv1.GroupVersion.WithResource(proxies).GroupResource(), "", nil), true},
+		"broken":    {apierrors.NewInternalError(errors.New("broken")), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clients, dynamic := cluster(t, true)
+			dynamic.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, row.answer })
+			_, ofMirrors, mirrorsErr := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{})
+			_, ofProxy, proxyErr := ReadRegistryAccess(context.Background(), clients, accessNamespace, buildconfig.Settings{})
+			if row.problem {
+				if mirrorsErr != nil || proxyErr != nil || !strings.Contains(ofMirrors.String(), "may not list "+digestMirrorSets) || !strings.Contains(ofProxy.String(), "may not get "+proxies) {
+					t.Errorf("problems %q and %q, %v, %v", ofMirrors, ofProxy, mirrorsErr, proxyErr)
+				}
+				return
+			}
+			if !errors.Is(mirrorsErr, row.answer) || !errors.Is(proxyErr, row.answer) {
+				t.Errorf("errors %v, %v", mirrorsErr, proxyErr)
+			}
+		})
 	}
 }
 
@@ -149,12 +167,16 @@ func TestAuthoritiesOfBothConfigMaps(t *testing.T) {
 // after an answer that was none.
 func TestKindsAreRemembered(t *testing.T) {
 	clients, _ := cluster(t, true, openShift()...)
-	core := clients.Core.(*fake.Clientset)
+	core, ok := clients.Core.(*fake.Clientset)
+	if !ok {
+		t.Fatal("another client")
+	}
+	now := testclock.NewFakePassiveClock(time.Unix(0, 0))
 	down := true
 	core.PrependReactor("get", "resource", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return down, nil, errors.New("down")
 	})
-	clients.OpenShift = &KnownKinds{}
+	clients.OpenShift = &KnownKinds{Clock: now}
 	if _, _, err := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{}); err == nil {
 		t.Fatal("a cluster that says nothing has mirrors")
 	}
@@ -166,13 +188,19 @@ func TestKindsAreRemembered(t *testing.T) {
 			t.Fatalf("%q, %v", network.Registries, err)
 		}
 	}
-	asked := 0
-	for _, action := range core.Actions() {
-		if action.GetResource().Resource == "resource" {
-			asked++
+	asked := func() (count int) {
+		for _, action := range core.Actions() {
+			if action.GetResource().Resource == "resource" {
+				count++
+			}
 		}
+		return count
 	}
-	if asked != 1 {
-		t.Errorf("asked %d times", asked)
+	if asked() != 1 {
+		t.Errorf("asked %d times", asked())
+	}
+	now.SetTime(now.Now().Add(forgetKinds + time.Second))
+	if _, _, err := ReadNetwork(context.Background(), clients, accessNamespace, buildconfig.Settings{}, RegistryAccess{}); err != nil || asked() != 2 {
+		t.Errorf("later asked %d times, %v", asked(), err)
 	}
 }

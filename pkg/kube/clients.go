@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 )
 
 // Requests per second to the API server. A build takes about ten writes, so
@@ -75,7 +76,7 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others, OpenShift: &KnownKinds{}}, nil
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,7 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registriesconf"
 )
@@ -58,9 +61,10 @@ func servedKinds(c Clients) (map[string]bool, error) {
 const forgetKinds = 10 * time.Minute
 
 // KnownKinds are those of the configuration API, asked for once in a while: they
-// are the same for all builds. The zero value knows nothing yet; it may be used
-// by several goroutines.
+// are the same for all builds. It may be used by several goroutines.
 type KnownKinds struct {
+	Clock clock.PassiveClock
+
 	mu    sync.Mutex
 	kinds map[string]bool
 	until time.Time
@@ -69,7 +73,7 @@ type KnownKinds struct {
 func (k *KnownKinds) serves(c Clients, resource string) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now := time.Now(); k.kinds == nil || now.After(k.until) {
+	if now := k.Clock.Now(); k.kinds == nil || now.After(k.until) {
 		kinds, err := servedKinds(c)
 		if err != nil {
 			return false, err
@@ -91,7 +95,7 @@ func clusterProxy(ctx context.Context, c Clients) (proxy.Config, error) {
 		return proxy.Config{}, nil
 	}
 	if err != nil {
-		return proxy.Config{}, fmt.Errorf("reading Proxy %q: %w", clusterObject, err)
+		return proxy.Config{}, forbidden(fmt.Errorf("reading Proxy %q: %w", clusterObject, err), "get", proxies)
 	}
 	var p configv1.Proxy
 	if err := convert(found.Object, &p); err != nil {
@@ -117,9 +121,43 @@ func list[T any](ctx context.Context, c Clients, resource string) ([]T, error) {
 	}
 	found, err := c.Dynamic.Resource(configv1.GroupVersion.WithResource(resource)).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", resource, err)
+		return nil, forbidden(fmt.Errorf("listing %s: %w", resource, err), "list", resource)
 	}
 	return convertAll[T](found, resource)
+}
+
+// errNoRight is a right that the controller lacks, which a user has to give.
+type errNoRight struct {
+	verb, resource string
+	err            error
+}
+
+// Error says what is missing.
+func (e *errNoRight) Error() string { return e.err.Error() }
+
+// Unwrap returns the API server's answer.
+func (e *errNoRight) Unwrap() error { return e.err }
+
+// problem is for the administrator.
+func (e *errNoRight) problem() buildconfig.Problem {
+	return buildconfig.Problem{Object: "ServiceAccount of the controller", Text: fmt.Sprintf(
+		"the controller may not %s %s.%s, which this cluster serves; apply the manifests of its version, those of the overlay for OpenShift", e.verb, e.resource, configv1.GroupName)}
+}
+
+func forbidden(err error, verb, resource string) error {
+	if apierrors.IsForbidden(err) {
+		return &errNoRight{verb, resource, err}
+	}
+	return err
+}
+
+// missingRight makes a problem of a right that is missing.
+func missingRight(err error) (buildconfig.Problems, error) {
+	var missing *errNoRight
+	if errors.As(err, &missing) {
+		return buildconfig.Problems{missing.problem()}, nil
+	}
+	return nil, err
 }
 
 func convertAll[T any](found *unstructured.UnstructuredList, resource string) ([]T, error) {

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"strings"
 )
 
 // hashVersion changes with the set or the order of what InputsHash covers, or
@@ -84,6 +86,16 @@ func StepsKey(in StepsInputs) string {
 // StepsTag is where the result is kept, in the repository of the images.
 func StepsTag(in StepsInputs) string {
 	return "cache-" + hex.EncodeToString(stepsSum(in)[:hashBytes])
+}
+
+// IndexTag is where it is kept what the file system of an image looks like, by the
+// image's digest.
+func IndexTag(digest string) (string, error) {
+	_, digits, _ := strings.Cut(digest, ":")
+	if len(digits) < 2*hashBytes {
+		return "", fmt.Errorf("naming the index of an image: %q is no digest", digest)
+	}
+	return "base-" + digits[:2*hashBytes], nil
 }
 
 func stepsSum(in StepsInputs) []byte {

@@ -72,7 +72,8 @@ func retryingVerdict(d Desired, s state) verdict {
 
 func successVerdict(d Desired, o Observed, s state) verdict {
 	v := verdict{mcfgv1.MachineConfigPoolBuildSuccess, api.ReasonBuildSucceeded, fmt.Sprintf("%s is the image of %s", s.record.Image, d.Request.RenderedConfig)}
-	if s.kind == annotating && (s.current == nil || s.current.Phase == backend.PhaseNone) {
+	ran := s.current != nil && s.current.Phase != backend.PhaseNone
+	if s.kind == annotating && !ran || s.record.Reason == api.ReasonImageReused {
 		v.reason = api.ReasonImageReused
 	}
 	if c := find(o.Conditions, v.kind); s.kind == succeeded && c != nil && c.Status == corev1.ConditionTrue && strings.HasPrefix(c.Message, v.message) {

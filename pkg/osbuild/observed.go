@@ -32,6 +32,8 @@ type Confirmation struct {
 	// Digest and InputsHash of the image, when it was found.
 	Digest     string
 	InputsHash string
+	// StepsDigest is of what the steps left that it was made of; empty for none.
+	StepsDigest string
 	// Err is set when the registry gave no answer to that question; Temporary
 	// when it may give one later.
 	Err       error

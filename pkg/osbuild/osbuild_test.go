@@ -262,6 +262,11 @@ func TestPlanAndStatus(t *testing.T) {
 		"done": {
 			a, Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded)}}, "", "BuildSuccess/BuildSucceeded", 0,
 		},
+		"opted in again before the annotation of its first time was gone": {
+			a,
+			Observed{NewestImage: image1, ImageConfig: configA, Records: []Record{recorded(a, Succeeded, func(r *Record) { r.Reason = api.ReasonImageReused })}},
+			"", "BuildSuccess/ImageReused", 0,
+		},
 		"annotation taken away by somebody": {
 			a, Observed{Records: []Record{recorded(a, Succeeded)}, Registry: found}, "annotate " + image1, "BuildSuccess/ImageReused", 0,
 		},

@@ -215,10 +215,7 @@ func succeededRecord(d Desired, run backend.Observation, before *Record) Record 
 	r := newRecord(d, run, before)
 	r.Attempts++
 	r.Outcome, r.Reason = Succeeded, api.ReasonBuildSucceeded
-	r.Image = resultImage(d, run)
-	if run.Result.StepsDigest != "" {
-		r.StepsImage = d.Fingerprint.Repository + "@" + run.Result.StepsDigest
-	}
+	r.Image, r.StepsImage = resultImage(d, run), inRepository(d, run.Result.StepsDigest)
 	return r
 }
 
@@ -228,7 +225,7 @@ func reusedRecord(d Desired, o Observed, now time.Time) Record {
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
 		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
 		Outcome: Succeeded, Reason: api.ReasonImageReused, Started: now, Finished: now,
-		Image: d.Fingerprint.Repository + "@" + o.Registry.Digest, Changes: changes(d, o),
+		Image: inRepository(d, o.Registry.Digest), StepsImage: inRepository(d, o.Registry.StepsDigest), Changes: changes(d, o),
 	}
 }
 

@@ -253,10 +253,15 @@ func (s *state) stillFailed(now time.Time) bool {
 
 // resultImage is the image that a succeeded run says it pushed.
 func resultImage(d Desired, run backend.Observation) string {
-	if run.Result.Digest == "" {
+	return inRepository(d, run.Result.Digest)
+}
+
+// inRepository is a digest in the repository of the desired image; empty for none.
+func inRepository(d Desired, digest string) string {
+	if digest == "" {
 		return ""
 	}
-	return d.Fingerprint.Repository + "@" + run.Result.Digest
+	return d.Fingerprint.Repository + "@" + digest
 }
 
 // Question names the image that the registry has to be asked about before Plan

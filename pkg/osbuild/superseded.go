@@ -59,7 +59,7 @@ func (o Observed) reclaims(d Desired) bool {
 		}
 		rebuilds := r.InputsHash != d.Request.ID && names.ImageHash(r.Inputs) == made
 		return rebuilds && !r.UnneededSince.IsZero() || slices.ContainsFunc(r.Superseded, func(s SupersededImage) bool {
-			return (s.InputsHash == d.Request.ID || s.ImageHash == made) && !s.UnneededSince.IsZero()
+			return (s.InputsHash == d.Request.ID || s.InputsHash == made || s.ImageHash == made) && !s.UnneededSince.IsZero()
 		})
 	})
 }

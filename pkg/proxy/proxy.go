@@ -74,7 +74,8 @@ func (c Config) Secrets() []string {
 			continue
 		}
 		password, found := u.User.Password()
-		if !found {
+		if !found { // then the user is all that there is of a login
+			secrets = append(secrets, u.User.Username(), url.QueryEscape(u.User.Username()))
 			continue
 		}
 		// As it stands in the URL, as it is meant, and as it is sent (RFC 7617).

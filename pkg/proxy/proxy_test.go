@@ -39,8 +39,11 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%q is not among the secrets %q", want, c.Secrets())
 		}
 	}
-	if got := (Config{HTTP: "http://u@proxy", No: "x"}).Secrets(); len(got) > 0 {
+	if got := (Config{HTTP: "http://t%2Foken@proxy", No: "x"}).Secrets(); !slices.Contains(got, "t/oken") || !slices.Contains(got, "t%2Foken") {
 		t.Errorf("secrets without a password: %q", got)
+	}
+	if got := (Config{HTTP: "http://proxy", No: "x"}).Secrets(); len(got) > 0 {
+		t.Errorf("secrets without a login: %q", got)
 	}
 }
 

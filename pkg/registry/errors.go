@@ -33,7 +33,7 @@ var (
 	ErrRejected = errors.New("request rejected")
 	// ErrTLS: the registry's certificate is not trusted, or it does not speak TLS.
 	ErrTLS = errors.New("TLS verification failed")
-	// ErrBlocked: the mirrors' configuration forbids to ask the registry.
+	// ErrBlocked: the mirrors' configuration forbids asking the registry.
 	ErrBlocked = errors.New("blocked")
 	// ErrInvalidReference: the pullspec cannot be parsed.
 	ErrInvalidReference = errors.New("invalid image reference")

@@ -30,6 +30,24 @@ type Blob struct {
 	Open func() (io.ReadCloser, error)
 }
 
+// Tag gives what a pullspec names another tag in its repository.
+func (c *Client) Tag(ctx context.Context, pullspec, tag string) error {
+	const op = "tagging"
+	reference, err := parseReference(op, pullspec)
+	if err != nil {
+		return err
+	}
+	found, err := c.puller.Get(ctx, reference)
+	if err != nil {
+		return failure(op, pullspec, err)
+	}
+	pusher, err := remote.NewPusher(c.options...)
+	if err != nil {
+		return failure(op, pullspec, err)
+	}
+	return failure(op, pullspec, pusher.Put(ctx, reference.Context().Tag(tag), rawManifest{found.Manifest, found.MediaType}))
+}
+
 // PushImage pushes an image to target, a repository with a tag, and returns its
 // digest when the registry has confirmed it. A layer that cannot be opened and
 // that the repository does not have is an ErrNotFound; what Open and its reader

@@ -71,7 +71,7 @@ func (c *Controller) redactor(ctx context.Context, v *view) *redact.Redactor {
 		if err != nil {
 			klog.FromContext(ctx).Info("Credentials could not be read; what looks like one is hidden", "cause", err.Error())
 		}
-		v.secrets = a.Credentials.Secrets()
+		v.secrets = a.Secrets()
 	}
 	return redact.New(v.secrets...)
 }

@@ -66,6 +66,7 @@ func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *
 	switch {
 	case answer.Err == nil:
 		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
+		c.StepsDigest = answer.Info.Annotations[api.AnnotationStepsImage]
 	case errors.Is(answer.Err, registry.ErrNotFound):
 	default:
 		c.Err = errors.New(hide.Text(answer.Err.Error()))

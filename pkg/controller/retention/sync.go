@@ -3,6 +3,7 @@ package retention
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/retention"
 )
@@ -105,13 +107,26 @@ func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.I
 	if err != nil {
 		return err
 	}
-	// What steps left goes first: the record that names it goes with the image.
-	if image.Steps != "" {
-		if err := c.Delete(ctx, image.Steps, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
+	// What steps left goes first, and its index before it: the record that names it
+	// goes with the image.
+	for _, kept := range keptSteps(image) {
+		if err := c.Delete(ctx, kept, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 	}
 	return c.Delete(ctx, image.Pullspec, a)
+}
+
+// keptSteps are what is kept of the steps that an image was made of, if it goes too.
+func keptSteps(image retention.Image) []string {
+	if image.Steps == "" {
+		return nil
+	}
+	repository, digest, _ := strings.Cut(image.Steps, "@")
+	if tag, err := names.IndexTag(digest); err == nil {
+		return []string{repository + ":" + tag, image.Steps}
+	}
+	return []string{image.Steps}
 }
 
 // became tells the metrics how a deletion ended.
@@ -128,13 +143,20 @@ func became(err error) metrics.Deletion {
 	}
 }
 
-// deleteOnce leaves repeating to whoever asks again.
+// deleteOnce deletes what a tag or digest names, by digest. It leaves repeating to whoever asks again.
 func deleteOnce(ctx context.Context, image string, a kube.RegistryAccess) error {
 	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1}})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if repository, _, byDigest := strings.Cut(image, "@"); !byDigest {
+		digest, err := client.Resolve(ctx, image)
+		if err != nil {
+			return err
+		}
+		image = repository[:strings.LastIndexByte(repository, ':')] + "@" + digest
+	}
 	return client.Delete(ctx, image)
 }
 
