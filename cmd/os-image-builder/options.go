@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -39,6 +40,8 @@ type flags struct {
 	maxBytes                              int64
 	layerCompression                      string
 	rebuildToken                          string
+	architecture, run                     string
+	architectures                         []string
 }
 
 // groups of flags that commands share.
@@ -89,6 +92,15 @@ func compressionFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.layerCompression, "layer-compression", string(registry.Gzip), "how new layers are compressed: gzip or zstd")
 }
 
+func architectureFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.architecture, "architecture", "", "architecture to build for, such as arm64; that of this machine by default")
+}
+
+func indexFlags(set *pflag.FlagSet, f *flags) {
+	set.StringSliceVar(&f.architectures, "architectures", nil, "architectures of the index that is pushed once the images of all are there, in its order")
+	set.StringVar(&f.run, "run", "", "what this run has in common with those for the other architectures, and with no other")
+}
+
 func dockerfileFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.dockerfileDir, "dockerfile-dir", "", "directory with the chunks of the rendered Dockerfile")
 	set.StringVar(&f.dockerfileSHA256, "dockerfile-sha256", "", "SHA-256 of the rendered Dockerfile, in hex")
@@ -120,7 +132,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags, architectureFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
@@ -132,7 +144,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "push", about: "push what was built; nothing runs",
-		steps: imagebuilder.PushSteps, groups: []group{machineConfigFlags, registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, compressionFlags, labelFlags},
+		steps: imagebuilder.PushSteps, groups: []group{machineConfigFlags, registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, compressionFlags, labelFlags, architectureFlags, indexFlags},
 		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
 	},
@@ -172,8 +184,11 @@ func parseCommand(spec commandSpec, args []string) (options, error) {
 		return out, fmt.Errorf("reading flags of %s: %w", spec.name, err)
 	}
 	out.run = spec.bind(values, labels)
-	if spec.name == "push" && values.machineConfigDir != "" {
+	switch {
+	case spec.name == "push" && values.machineConfigDir != "":
 		out.steps = imagebuilder.PushLastSteps
+	case len(values.architectures) > 0:
+		out.steps = imagebuilder.JoinSteps
 	}
 	return out, nil
 }
@@ -222,7 +237,7 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 		problems = append(problems, fmt.Errorf("--layer-compression: %w", err))
 	}
 	labels, err := parseLabels(values.labels)
-	return labels, errors.Join(append(problems, values.checkPairs(), err)...)
+	return labels, errors.Join(append(problems, values.checkPairs(), values.checkArchitectures(set), err)...)
 }
 
 // checkPairs wants the hash of each input that is given.
@@ -235,6 +250,23 @@ func (f *flags) checkPairs() error {
 		problems = append(problems, errors.New("--machine-config-dir and --machine-config-sha256 go together"))
 	}
 	return errors.Join(problems...)
+}
+
+// checkArchitectures validates the flags of an image for several architectures.
+func (f *flags) checkArchitectures(set *pflag.FlagSet) error {
+	for _, architecture := range append([]string{f.architecture}, f.architectures...) {
+		if strings.Trim(architecture, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return fmt.Errorf("%q is no architecture; use a name such as arm64", architecture)
+		}
+	}
+	switch joins := len(f.architectures) > 0; {
+	case set.Lookup("run") == nil:
+	case joins != (f.run != "") || joins != (f.architecture != ""):
+		return errors.New("--architecture, --architectures and --run go together")
+	case joins && !slices.Contains(f.architectures, f.architecture):
+		return fmt.Errorf("--architecture %q is not among --architectures", f.architecture)
+	}
+	return nil
 }
 
 func parseLabels(flags []string) (map[string]string, error) {
@@ -274,6 +306,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
 			RebuildToken: f.rebuildToken,
+			Architecture: f.architecture,
 		}, progress)
 	}
 }
@@ -294,6 +327,7 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebu
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
 			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,
 			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, Compression: registry.Compression(f.layerCompression),
+			Share: imagebuilder.Share{Architecture: f.architecture, Architectures: f.architectures, Run: f.run},
 		}, progress)
 	}
 }

@@ -15,6 +15,7 @@ var sum = strings.Repeat("ab", 32)
 
 func TestParse(t *testing.T) {
 	appendFlags := []string{"append", "--machine-config-dir=/c", "--machine-config-sha256=" + sum, "--base-image=quay.io/a/b:1", "--final-image=10.0.0.1:5000/os/final:rendered-1"}
+	pushFlags := []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1"}
 	tests := []struct {
 		name string
 		args []string
@@ -37,6 +38,13 @@ func TestParse(t *testing.T) {
 		{"push with a config", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--machine-config-dir=/c", "--machine-config-sha256=" + strings.Repeat("0", 64)}, nil},
 		{"push with a config without its hash", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--machine-config-dir=/c"}, []string{"go together"}},
 		{"push takes no store", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--storage-dir=/s", "--final-image=quay.io/a/b:1"}, []string{"storage-dir"}},
+		{"prepare for an architecture", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile-dir=/d", "--dockerfile-sha256="+sum, "--architecture=arm64"), nil},
+		{"push into an index", append(pushFlags, "--architecture=arm64", "--architectures=amd64,arm64", "--run=1"), nil},
+		{"push of an architecture without the others", append(pushFlags, "--architecture=arm64", "--run=1"), []string{"go together"}},
+		{"push into an index of any run", append(pushFlags, "--architecture=arm64", "--architectures=amd64,arm64"), []string{"go together"}},
+		{"push into an index of others", append(pushFlags, "--architecture=s390x", "--architectures=amd64,arm64", "--run=1"), []string{`"s390x" is not among`}},
+		{"push for what is no architecture", append(pushFlags, "--architecture=arm/64", "--architectures=arm/64", "--run=1"), []string{`"arm/64" is no architecture`}},
+		{"append for an architecture", append(appendFlags, "--architecture=arm64"), []string{"architecture"}},
 		{"append by zstd", append(appendFlags, "--layer-compression=zstd"), nil},
 		{"build by gzip", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--layer-compression=gzip"}, nil},
 		{"build by what is not known", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--layer-compression=xz"}, []string{`--layer-compression: unknown compression "xz", want gzip or zstd`}},

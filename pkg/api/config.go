@@ -46,6 +46,8 @@ const (
 	KeyLayerCompression         = "layerCompression"
 	KeyConfigLayerOrder         = "configLayerOrder"
 	KeyProxySecretName          = "proxySecretName"
+	KeyArchitectures            = "architectures"
+	KeyArchitectureSelectors    = "architectureNodeSelectors"
 )
 
 // Keys of ConfigMapBuildConfig and of the Secret that KeyProxySecretName names.

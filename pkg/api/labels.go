@@ -43,6 +43,12 @@ const (
 	AnnotationChanges = ownPrefix + "changes"
 	// AnnotationRebuildToken is the rebuild request that a build answers.
 	AnnotationRebuildToken = ownPrefix + "rebuild-token"
+	// AnnotationArchitecture is the architecture that a run's pod builds for, where
+	// there is a pod for each; AnnotationArchitectures are all of them.
+	AnnotationArchitecture  = ownPrefix + "architecture"
+	AnnotationArchitectures = ownPrefix + "architectures"
+	// AnnotationRun is what the pods of one run have in common, and no other.
+	AnnotationRun = ownPrefix + "run"
 )
 
 // Annotations of a pool.

@@ -34,7 +34,8 @@ type Backend interface {
 	// LogLines lines when there are as many. It is empty when nothing was
 	// printed or nothing is kept.
 	Log(ctx context.Context, o Observation) ([]string, error)
-	// DeleteRun removes a build's run and leaves its inputs, for a further try.
+	// DeleteRun removes a build's run and leaves its inputs, for a further try. Of
+	// a run with parts it removes those that the Observation has.
 	DeleteRun(ctx context.Context, o Observation) error
 	// Abandon removes the object of a run that was asked to go and does not,
 	// although nobody confirms that it has stopped.
@@ -81,11 +82,18 @@ type Observation struct {
 	Attempt      int
 	RebuildToken string
 	Changes      []string
-	// Object names the run as users would give it to kubectl: pod/build-….
+	// Object names the run as users would give it to kubectl: pod/build-…. Of
+	// several parts it names those that the phase is about, separated by commas.
 	Object string
 	// UID of the run; empty without one.
 	UID   types.UID
 	Phase Phase
+	// Parts are the objects of a run that has one for each architecture, as far as
+	// they exist; none where it is one object.
+	Parts []Part
+	// Incomplete is true of an active run that has not all of its parts: Start makes
+	// those that are missing.
+	Incomplete bool
 	// Deleting is true once any part has been asked to go.
 	Deleting bool
 	// RunDeleting is true when the run was asked to go and its inputs were not:
@@ -103,6 +111,16 @@ type Observation struct {
 	Log     []string
 	// Created, Started and Finished are zero while they have not happened.
 	Created, Started, Finished time.Time
+}
+
+// Part is one object of a run that has several.
+type Part struct {
+	// Object and UID are as in Observation, of this one.
+	Object       string
+	UID          types.UID
+	Architecture string
+	// Runs is true while it may still do something and was not asked to go.
+	Runs bool
 }
 
 // ForeignObjectError says that a name which a build needs is taken.

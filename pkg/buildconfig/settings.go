@@ -39,6 +39,9 @@ type Settings struct {
 	LayerCompression string
 	// ConfigLayerOrder is one of the api.ConfigLayer values.
 	ConfigLayerOrder string
+	// Architectures are those that steps are run for, sorted; none for that of
+	// whatever node.
+	Architectures []string
 
 	// BaseImage and ExtensionsImage are the cluster's; a rendered config may name others.
 	BaseImage       string
@@ -103,6 +106,11 @@ func (r *reader) readBuildConfig(s *Settings) {
 	if o := r.oneOf(api.KeyConfigLayerOrder, api.ConfigLayerFirst, api.ConfigLayerLast); o != "" {
 		s.ConfigLayerOrder = o
 	}
+	s.Architectures = r.architectureList(api.KeyArchitectures)
+	if len(s.Architectures) > 0 && s.ConfigLayerOrder == api.ConfigLayerLast {
+		r.fail(api.KeyConfigLayerOrder, "is %q beside %s, which do not go together in this version; leave one of them out", api.ConfigLayerLast, api.KeyArchitectures)
+	}
+	s.Scheduling.ArchitectureSelectors = r.architectureSelectors()
 	r.yaml(api.KeyBuildPodResources, &s.Scheduling.Resources)
 	r.yaml(api.KeyBuildPodNodeSelector, &s.Scheduling.NodeSelector)
 	r.yaml(api.KeyBuildPodTolerations, &s.Scheduling.Tolerations)

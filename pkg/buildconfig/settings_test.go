@@ -30,6 +30,16 @@ func defaults() Settings {
 	}
 }
 
+// TestOrderAndArchitectures: what does not go together is told.
+func TestOrderAndArchitectures(t *testing.T) {
+	for order, wrong := range map[string]bool{api.ConfigLayerFirst: false, api.ConfigLayerLast: true} {
+		_, problems := Read(configMap(api.KeyFinalImagePullspec, repository, api.KeyArchitectures, "arm64", api.KeyConfigLayerOrder, order), nil)
+		if text := problems.String(); (text != "") != wrong || wrong && !strings.Contains(text, api.KeyArchitectures) {
+			t.Errorf("%s: %q", order, text)
+		}
+	}
+}
+
 // TestEveryKey reads each key of on-cluster-build-config alone, beside the
 // required one: values that are right, and values that are not.
 func TestEveryKey(t *testing.T) {
@@ -109,6 +119,23 @@ func TestEveryKey(t *testing.T) {
 				s.Scheduling.Tolerations = []corev1.Toleration{{Key: "build", Operator: corev1.TolerationOpExists}}
 			}},
 			wrong: []string{"key: build", "- {kee: build}"},
+		},
+		api.KeyArchitectures: {
+			right: map[string]func(*Settings){
+				"arm64":                             func(s *Settings) { s.Architectures = []string{"arm64"} },
+				"arm64,amd64":                       func(s *Settings) { s.Architectures = []string{"amd64", "arm64"} },
+				" s390x\n ppc64le,, amd64 amd64,\n": func(s *Settings) { s.Architectures = []string{"amd64", "ppc64le", "s390x"} },
+			},
+			wrong: []string{"x86_64", "amd64;arm64", "linux/amd64", "AMD64", ",", "386"},
+		},
+		api.KeyArchitectureSelectors: {
+			right: map[string]func(*Settings){
+				"amd64: {kind: big}\narm64: {}\n": func(s *Settings) {
+					s.Scheduling.ArchitectureSelectors = map[string]map[string]string{"amd64": {"kind": "big"}, "arm64": {}}
+				},
+				"{}": func(s *Settings) { s.Scheduling.ArchitectureSelectors = map[string]map[string]string{} },
+			},
+			wrong: []string{"amd64", "aarch64: {kind: big}", "amd64: big", "amd64: {kind: [big]}"},
 		},
 		api.KeyBuildPodPriorityClass: {set: func(s *Settings, v string) { s.Scheduling.PriorityClassName = v }, valid: []string{"system-node-critical"}, wrong: []string{"High!"}},
 	} {

@@ -1,8 +1,10 @@
 package buildpod
 
 import (
+	"maps"
 	"sort"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,7 +43,19 @@ const (
 
 // New returns the pod of a request, without metadata but for the annotations
 // that its containers need.
-func New(r buildspec.Request) *corev1.Pod {
+func New(r buildspec.Request) *corev1.Pod { return newPod(r, part{}) }
+
+// NewFor returns that of one of a request's architectures. run is what all pods
+// of this run have in common, and no other.
+func NewFor(r buildspec.Request, architecture, run string) *corev1.Pod {
+	return newPod(r, part{architecture: architecture, run: run})
+}
+
+// part is what a pod is told that builds for one of several architectures; zero
+// for a pod that builds alone.
+type part struct{ architecture, run string }
+
+func newPod(r buildspec.Request, p part) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Annotations: map[string]string{"kubectl.kubernetes.io/default-container": api.ContainerBuild},
@@ -56,7 +70,7 @@ func New(r buildspec.Request) *corev1.Pod {
 				RunAsUser:    ptr(int64(builderUID)),
 				RunAsGroup:   ptr(int64(builderUID)),
 			},
-			NodeSelector:      nodeSelector(r),
+			NodeSelector:      nodeSelector(r, p.architecture),
 			Tolerations:       r.Scheduling.Tolerations,
 			PriorityClassName: r.Scheduling.PriorityClassName,
 		},
@@ -64,7 +78,7 @@ func New(r buildspec.Request) *corev1.Pod {
 	if r.Timeout > 0 {
 		pod.Spec.ActiveDeadlineSeconds = ptr(int64(r.Timeout.Seconds()))
 	}
-	b := builder{request: r, pod: pod}
+	b := builder{request: r, part: p, pod: pod}
 	if r.CustomContent {
 		b.threeSteps()
 	} else {
@@ -75,6 +89,7 @@ func New(r buildspec.Request) *corev1.Pod {
 
 type builder struct {
 	request buildspec.Request
+	part    part
 	pod     *corev1.Pod
 }
 
@@ -113,6 +128,7 @@ func (b *builder) threeSteps() {
 	if b.request.ConfigLayerLast && b.request.RebuildToken != "" {
 		arg(prepare, "rebuild-token", names.Content([]byte(b.request.RebuildToken)))
 	}
+	b.architecture(prepare)
 	b.directory(prepare, "work", workDir, false)
 	b.directory(prepare, "storage", storageDir, false)
 
@@ -145,6 +161,8 @@ func (b *builder) threeSteps() {
 		b.machineConfig(push)
 		b.compression(push)
 	}
+	b.architecture(push)
+	b.index(push)
 	b.directory(push, "work", workDir, true)
 	b.directory(push, "handover", handoverDir, true)
 	arg(push, "max-bytes", strconv.FormatInt(volumeLimit(b.request.Scheduling.Resources).Value(), 10))
@@ -193,12 +211,36 @@ func baseline() *corev1.SecurityContext {
 	}
 }
 
-func nodeSelector(r buildspec.Request) map[string]string {
+// nodeSelector is the user's, and for an architecture its own besides: a label
+// that both name is the architecture's.
+func nodeSelector(r buildspec.Request, architecture string) map[string]string {
 	selector := map[string]string{corev1.LabelOSStable: "linux"}
-	for k, v := range r.Scheduling.NodeSelector {
-		selector[k] = v
+	maps.Copy(selector, r.Scheduling.NodeSelector)
+	if architecture == "" {
+		return selector
 	}
+	own, found := r.Scheduling.ArchitectureSelectors[architecture]
+	if !found {
+		own = map[string]string{corev1.LabelArchStable: architecture}
+	}
+	maps.Copy(selector, own)
 	return selector
+}
+
+// architecture tells a container what to build for, where that is not what its
+// node is.
+func (b *builder) architecture(c *corev1.Container) {
+	if b.part.architecture != "" {
+		arg(c, "architecture", b.part.architecture)
+	}
+}
+
+// index tells a container what makes an index of the pods' images.
+func (b *builder) index(c *corev1.Container) {
+	if b.part.architecture != "" {
+		arg(c, "architectures", strings.Join(b.request.Architectures, ","))
+		arg(c, "run", b.part.run)
+	}
 }
 
 func (b *builder) labels(c *corev1.Container) {

@@ -74,31 +74,70 @@ func TestPodsShowNoProxy(t *testing.T) {
 	}
 }
 
+func severalArchitectures(r *buildspec.Request) {
+	r.Architectures = []string{"amd64", "arm64"}
+}
+
+// TestNodesOfAnArchitecture: the user's selector counts besides.
+func TestNodesOfAnArchitecture(t *testing.T) {
+	selectors := func(s map[string]map[string]string) func(*buildspec.Request) {
+		return func(r *buildspec.Request) { r.Scheduling.ArchitectureSelectors = s }
+	}
+	for name, row := range map[string]struct {
+		request buildspec.Request
+		want    map[string]string
+	}{
+		"by the kubelet's label": {request(custom), map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"}},
+		"beside the user's":      {request(custom, scheduled), map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64", "build": "yes"}},
+		"by other labels": {
+			request(custom, scheduled, selectors(map[string]map[string]string{"arm64": {"kind": "small"}})),
+			map[string]string{"kubernetes.io/os": "linux", "kind": "small", "build": "yes"},
+		},
+		"over the user's":         {request(custom, scheduled, selectors(map[string]map[string]string{"arm64": {"build": "arm"}})), map[string]string{"kubernetes.io/os": "linux", "build": "arm"}},
+		"of another architecture": {request(custom, selectors(map[string]map[string]string{"amd64": {"kind": "big"}})), map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"}},
+		"by nothing":              {request(custom, selectors(map[string]map[string]string{"arm64": {}})), map[string]string{"kubernetes.io/os": "linux"}},
+	} {
+		if diff := cmp.Diff(row.want, NewFor(row.request, "arm64", "run-1").Spec.NodeSelector); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
+	several := request(custom, scheduled, severalArchitectures)
+	for name, pod := range map[string]*corev1.Pod{
+		"three-steps-amd64": NewFor(several, "amd64", "run-1"), "three-steps-arm64": NewFor(several, "arm64", "run-1"),
+	} {
+		golden(t, name, pod)
+	}
 	for name, r := range map[string]buildspec.Request{
 		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare),
 		"one-step-disconnected": request(bare, disconnected), "three-steps-disconnected": request(custom, disconnected, func(r *buildspec.Request) { r.Network.ProxySecret = "proxy-login" }),
 	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := yaml.Marshal(New(r))
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden := filepath.Join("testdata", name+".yaml")
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("pod:\n%s", diff)
-			}
-		})
+		golden(t, name, New(r))
 	}
+}
+
+func golden(t *testing.T, name string, pod *corev1.Pod) {
+	t.Run(name, func(t *testing.T) {
+		got, err := yaml.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join("testdata", name+".yaml")
+		if *update {
+			if err := os.WriteFile(golden, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("pod:\n%s", diff)
+		}
+	})
 }
 
 // container finds one of a pod's containers of either kind.

@@ -1,6 +1,7 @@
 package buildspec
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +19,8 @@ type Request struct {
 	Pool    Pool
 	// RenderedConfig is the name of the rendered MachineConfig.
 	RenderedConfig string
-	// Object names the run as users would give it to kubectl: pod/build-….
+	// Object names the run as users would give it to kubectl: pod/build-…, or
+	// several, separated by commas.
 	Object        string
 	MachineConfig Payload
 	// Dockerfile is the rendered Dockerfile: complete, with the custom text in it.
@@ -42,6 +44,9 @@ type Request struct {
 	// LayerCompression is one of the api.Compression values, that of new layers;
 	// empty for gzip.
 	LayerCompression string
+	// Architectures are those that steps run for, one pod each, sorted; none for
+	// that of whatever node one pod gets, and where nothing runs.
+	Architectures []string
 	// Timeout bounds the run; zero means no bound.
 	Timeout    time.Duration
 	Scheduling Scheduling
@@ -94,6 +99,14 @@ type Scheduling struct {
 	NodeSelector      map[string]string
 	Tolerations       []corev1.Toleration
 	PriorityClassName string
+	// ArchitectureSelectors are the labels of the nodes of an architecture; where
+	// there are none, the kubelet's own.
+	ArchitectureSelectors map[string]map[string]string
+}
+
+// Objects names the objects of a run as users would give them to kubectl.
+func Objects(kind string, objects []string) string {
+	return kind + "/" + strings.Join(objects, ", "+kind+"/")
 }
 
 // DockerfileChunks is the rendered Dockerfile in parts that fit a ConfigMap each;

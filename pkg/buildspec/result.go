@@ -18,6 +18,12 @@ type Result struct {
 	Succeeded bool `json:"succeeded"`
 	// Digest of the pushed manifest or index (sha256:…), as the registry confirmed it.
 	Digest string `json:"digest,omitempty"`
+	// Member is the digest of the image for the run's own architecture, where there
+	// are several.
+	Member string `json:"member,omitempty"`
+	// Members are the digests of all images of the index that Digest names, in the
+	// order of the index. Only the run that pushed it knows them.
+	Members []string `json:"members,omitempty"`
 	// BaseDigest is what the base image's pullspec resolved to.
 	BaseDigest string `json:"baseDigest,omitempty"`
 	// StepsDigest is of the image that the steps of the custom Dockerfile left, where

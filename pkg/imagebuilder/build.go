@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
@@ -66,10 +67,10 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		if log.add(line) {
 			shown.line(line)
 		}
-	}, "build", append(volumes, buildFlags(options.WorkDir)...)...)
+	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir))...)
 	shown.close()
 	if err != nil {
-		return result, buildFailure(err, log, file)
+		return result, buildFailure(err, log, file, plan.Platform)
 	}
 	progress.Done("built")
 
@@ -114,7 +115,7 @@ func buildFlags(work WorkDir) []string {
 
 // buildFailure says which step failed, and where it stands in the text that the
 // administrator wrote.
-func buildFailure(err error, log *buildLog, file *dockerfile.File) error {
+func buildFailure(err error, log *buildLog, file *dockerfile.File, platform string) error {
 	var exit *exitError
 	if !errors.As(err, &exit) {
 		return fail(api.ReasonBuildFailed, err)
@@ -135,6 +136,7 @@ func buildFailure(err error, log *buildLog, file *dockerfile.File) error {
 	if log.exitCode == 0 && log.cause != "" {
 		message = fmt.Errorf("%s failed: %s: %s", where, log.text, log.cause)
 	}
+	message = explainForeign(message, platform, append(slices.Clone(log.log.lines), log.cause))
 	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
 }
 

@@ -141,6 +141,11 @@ func TestDriverFallsBackWithAReason(t *testing.T) {
 // prepared runs Prepare with logins, and checks that they do not stay.
 func prepared(t *testing.T, in *inputs, custom string) (volumes, error) {
 	t.Helper()
+	return preparedFor(t, in, custom, "")
+}
+
+func preparedFor(t *testing.T, in *inputs, custom, architecture string) (volumes, error) {
+	t.Helper()
 	base := in.pushBase(t)
 	in.server.Push(t, "tools/one:7", osImage(t, "amd64"))
 	text, err := dockerfile.Render(base, strings.ReplaceAll(custom, "HOST", in.server.Host))
@@ -154,6 +159,7 @@ func prepared(t *testing.T, in *inputs, custom string) (volumes, error) {
 	_, err = Prepare(context.Background(), PrepareOptions{
 		Access: access, WorkDir: dirs.work, StorageDir: dirs.storage, MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
 		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", DockerfileDir: filepath.Dir(in.write(t, "dockerfile/0000", text)), DockerfileSHA256: names.Content([]byte(text)),
+		Architecture: architecture,
 	}, in.progress(PrepareSteps))
 	for _, dir := range []string{string(dirs.work), dirs.storage, os.TempDir()} {
 		checkNoSecret(t, dir)

@@ -2,6 +2,7 @@ package imagebuilder
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -91,7 +92,7 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 					shown++
 				}
 			}
-			err := buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, rendered(t, custom))
+			err := buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
 			got := Report(buildspec.Result{}, err)
 			if got.Reason != api.ReasonBuildFailed || got.Succeeded || got.Message != test.want.Message ||
 				got.Step != test.want.Step || got.Line != test.want.Line || got.ExitCode != test.want.ExitCode || !slices.Equal(got.Log, test.want.Log) {
@@ -113,7 +114,7 @@ func TestS12StepOfAnotherStageIsNamedWithIt(t *testing.T) {
 	} {
 		log := newBuildLog()
 		log.add(line)
-		if err := buildFailure(&exitError{command: "build", code: 2}, log, rendered(t, stages)); err.Error() != want {
+		if err := buildFailure(&exitError{command: "build", code: 2}, log, rendered(t, stages), "linux/"+runtime.GOARCH); err.Error() != want {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
 	}
@@ -152,7 +153,7 @@ func TestOutputIsRedactedBeforeItIsCut(t *testing.T) {
 				all.add(line)
 				log.add(line)
 			}
-			err := buildFailure(&exitError{command: "build", code: 1, log: all.end()}, log, rendered(t, custom))
+			err := buildFailure(&exitError{command: "build", code: 1, log: all.end()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
 			report := Report(buildspec.Result{}, err)
 			want := append([]string{"login with password=[redacted] it is", "[redacted]"}, behind...)
 			if !slices.Equal(report.Log, want) {
@@ -176,7 +177,7 @@ func TestReportHoldsNoSecret(t *testing.T) {
 
 func TestFailureOfAnotherKindIsPassedOn(t *testing.T) {
 	cause := errors.New("starting buildah: not found")
-	if err := buildFailure(cause, newBuildLog(), rendered(t, custom)); !errors.Is(err, cause) {
+	if err := buildFailure(cause, newBuildLog(), rendered(t, custom), "linux/"+runtime.GOARCH); !errors.Is(err, cause) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -10,7 +10,8 @@
 // and writes the config layer and the Dockerfile beside it. Build runs the steps
 // of the user with buildah and has no credential, in the environment or in any
 // file it can reach. Push runs nothing of the user's and talks to the registry
-// again.
+// again. Where a build has a pod for each architecture, the last Push joins their
+// images by an index.
 //
 // What the config layer must know of the base's file system is an index, kept as
 // an artifact beside the images; it is learned by streaming the base once.

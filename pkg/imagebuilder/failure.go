@@ -54,7 +54,7 @@ func Report(result buildspec.Result, err error) buildspec.Result {
 		result.Succeeded = true
 		return result
 	}
-	result.Succeeded, result.Digest = false, ""
+	result.Succeeded, result.Digest, result.Members = false, "", nil
 	hide := redact.New()
 	result.Reason, result.Message = reasonOf(err), hide.Text(err.Error()+hint(err))
 	var failure *Failure

@@ -31,7 +31,7 @@ func FuzzBuildLog(f *testing.F) {
 			all.add(line)
 			log.add(line)
 		}
-		report := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, file))
+		report := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, file, "linux/s390x"))
 		if report.Line < 0 || report.Line > strings.Count(text, "\n")+1 {
 			t.Errorf("line %d of a text of %d lines", report.Line, strings.Count(text, "\n")+1)
 		}

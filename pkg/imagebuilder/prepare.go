@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,6 +34,8 @@ type PrepareOptions struct {
 	DockerfileSHA256    string
 	// RebuildToken asks, when it is another one, that steps run whose result is kept.
 	RebuildToken string
+	// Architecture is what to build for; empty for that of this machine.
+	Architecture string
 }
 
 // Prepare lays out a build: it pulls the base and every other image that the
@@ -70,14 +72,14 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 		return result, err
 	}
 	result.BaseDigest = base.Digest
-	image, err := forPlatform(base)
+	image, err := forPlatform(base, options.Architecture)
 	if err != nil {
 		return result, err
 	}
 	if p.named, err = p.openNamed(ctx, file.Images()); err != nil {
 		return result, err
 	}
-	p.plan = plan{BaseImage: options.BaseImage, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest}
+	p.plan = plan{BaseImage: options.BaseImage, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest, Bases: basesOf(base)}
 	if file.IsConfigLast() {
 		if err := p.findKeptSteps(ctx, image, file); err != nil || p.plan.KeptSteps != "" {
 			return result, err
@@ -143,7 +145,7 @@ func (p *preparation) openNamed(ctx context.Context, images []string) ([]namedIm
 			if err != nil {
 				return fail(api.ReasonPullFailed, fmt.Errorf("image of the custom Dockerfile: %w", err))
 			}
-			chosen, err := forPlatform(opened)
+			chosen, err := forPlatform(opened, p.options.Architecture)
 			named[i] = namedImage{image, opened, chosen}
 			return err
 		})
@@ -183,20 +185,6 @@ func readDockerfile(dir, sha256 string) (*dockerfile.File, error) {
 	return dockerfile.ParseRendered(text)
 }
 
-// forPlatform picks the image that this machine can run steps in.
-func forPlatform(base *registry.Base) (*registry.BaseImage, error) {
-	want := "linux/" + runtime.GOARCH
-	var have []string
-	for _, image := range base.Images {
-		if image.Platform == want || strings.HasPrefix(image.Platform, want+"/") {
-			return image, nil
-		}
-		have = append(have, image.Platform)
-	}
-	return nil, fail(api.ReasonPullFailed, fmt.Errorf("choosing the image of %s: this node is %s, the image is for %s",
-		base.Name, want, strings.Join(have, ", ")))
-}
-
 // pinned is an image by its digest alone.
 func pinned(pullspec, digest string) (string, error) {
 	reference, err := name.ParseReference(pullspec)
@@ -219,10 +207,11 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	}
 	defer program.close()
 	program.proxy = p.clients.proxy
-	login, err := program.login(p.clients.pullCredentials, p.clients.cas)
+	flags, err := program.login(p.clients.pullCredentials, p.clients.cas)
 	if err != nil {
 		return err
 	}
+	flags = append(flags, platformFlags(base.Platform)...)
 	if into.base, err = pinned(p.options.BaseImage, base.Digest); err != nil {
 		return err
 	}
@@ -231,13 +220,13 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.pull(groupCtx, program, login, into.base) })
+	group.Go(func() error { return p.pull(groupCtx, program, flags, into.base) })
 	group.Go(func() error { into.present = p.copyBase(groupCtx, base); return nil })
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	for _, image := range p.named {
-		if err := p.pullNamed(ctx, program, login, image, into); err != nil {
+		if err := p.pullNamed(ctx, program, flags, image, into); err != nil {
 			return err
 		}
 	}
@@ -248,7 +237,7 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 // name in the store. One that is named by a digest is pulled by it, since an
 // index's digest leads to the image of this platform only in its own name; of
 // any other, the digest is asked for once and the name given afterwards.
-func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []string, image namedImage, into *pulled) error {
+func (p *preparation) pullNamed(ctx context.Context, program *buildah, flags []string, image namedImage, into *pulled) error {
 	noteMirror(image.opened, p.progress)
 	byDigest, err := pinned(image.name, image.opened.Digest)
 	if err != nil {
@@ -257,7 +246,7 @@ func (p *preparation) pullNamed(ctx context.Context, program *buildah, login []s
 	if err := p.mirror(program, image.opened); err != nil {
 		return err
 	}
-	if err := p.pull(ctx, program, login, byDigest); err != nil {
+	if err := p.pull(ctx, program, flags, byDigest); err != nil {
 		return err
 	}
 	into.add(image.chosen)
@@ -285,8 +274,8 @@ func (p *preparation) mirror(program *buildah, opened *registry.Base) error {
 	return program.mirror(opened)
 }
 
-func (p *preparation) pull(ctx context.Context, program *buildah, login []string, image string) error {
-	err := program.run(ctx, func(string) {}, "pull", append(login, "--retry", "4", "docker://"+image)...)
+func (p *preparation) pull(ctx context.Context, program *buildah, flags []string, image string) error {
+	err := program.run(ctx, func(string) {}, "pull", append(slices.Clone(flags), "--retry", "4", "docker://"+image)...)
 	var exit *exitError
 	if errors.As(err, &exit) {
 		return fail(api.ReasonPullFailed, fmt.Errorf("pulling %s: %w", image, err))

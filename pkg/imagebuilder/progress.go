@@ -107,4 +107,6 @@ const (
 	PushSteps    = 2
 	// PushLastSteps is PushSteps when the config is laid on what the steps left.
 	PushLastSteps = 5
+	// JoinSteps are those of a push into an index.
+	JoinSteps = 3
 )

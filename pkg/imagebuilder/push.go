@@ -33,6 +33,8 @@ type PushOptions struct {
 	MachineConfigDir    string
 	MachineConfigSHA256 string
 	Compression         registry.Compression
+	// Share is the part in an index, where there is to be one.
+	Share Share
 }
 
 // Push pushes what Build handed over and asks the registry for it. It runs no
@@ -60,14 +62,36 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	}()
 
 	if !plan.ConfigLast {
-		if result.Digest, err = pushBuilt(ctx, clients, options, plan, progress); err != nil {
-			result.Digest = ""
-		}
+		err = pushShare(ctx, clients, options, plan, progress, &result)
 		return result, err
 	}
 	last := &configLast{options: options, plan: plan, clients: clients, progress: progress}
 	err = last.push(ctx, &result)
 	return result, err
+}
+
+// pushShare pushes what was handed over: as the image, or as one of an index that
+// whoever comes last makes.
+func pushShare(ctx context.Context, clients *clients, options PushOptions, plan plan, progress *Progress, result *buildspec.Result) error {
+	own := options
+	if !options.Share.alone() {
+		var err error
+		if own.FinalImage, err = options.Share.tag(options.FinalImage, options.Share.Architecture); err != nil {
+			return err
+		}
+	}
+	digest, err := pushBuilt(ctx, clients, own, plan, progress)
+	if err != nil {
+		return err
+	}
+	if options.Share.alone() {
+		result.Digest = digest
+		return nil
+	}
+	result.Member = digest
+	index := joining{share: options.Share, client: clients.push, options: options, plan: plan, progress: progress}
+	result.Digest, result.Members, err = index.join(ctx, digest)
+	return err
 }
 
 // pushBuilt pushes what was handed over and returns its digest.
@@ -101,6 +125,11 @@ func readHandover(options PushOptions, plan plan) (registry.Image, error) {
 		return registry.Image{}, err
 	}
 	settleTimes(image, plan.Epoch)
+	if !options.Share.alone() {
+		if err := settlePlatform(image.Config, plan.Platform); err != nil {
+			return registry.Image{}, err
+		}
+	}
 	image.Config.Config.Labels = merged(image.Config.Config.Labels, options.Labels)
 	config, err := json.Marshal(image.Config)
 	if err != nil {

@@ -93,7 +93,12 @@ func pushTo(pullspec string, image v1.Image) error {
 // built is the base with one more layer, as buildah would push it.
 func built(t *testing.T, made time.Time) v1.Image {
 	t.Helper()
-	layers, err := osImage(t, "amd64").Layers()
+	return builtOn(t, osImage(t, "amd64"), made)
+}
+
+func builtOn(t *testing.T, base v1.Image, made time.Time) v1.Image {
+	t.Helper()
+	layers, err := base.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}

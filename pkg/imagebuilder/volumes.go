@@ -29,6 +29,8 @@ type plan struct {
 	Platform   string        `json:"platform"`
 	// ImageDigest is the base's image for this platform.
 	ImageDigest string `json:"imageDigest"`
+	// Bases are the base's images by architecture.
+	Bases map[string]string `json:"bases"`
 	// Present are the base's layers that lie in the final image's repository.
 	Present []handover.Layer `json:"present"`
 	// DiffIDs are the digests of the tars of the base's layers.

@@ -28,9 +28,12 @@ type Inputs struct {
 	ReleaseVersion   string
 	Repository       string
 	RebuildToken     string
-	// ConfigLayerOrder is empty for the default, so that hashes made before there
-	// was a choice stay what they are.
-	ConfigLayerOrder string
+	// What follows came later and is empty by default, so that hashes made before
+	// there was a choice stay what they are.
+	ConfigLayerOrder string `json:",omitempty"`
+	// Architectures are those that the steps run for, separated by commas; empty
+	// for that of whatever node.
+	Architectures string `json:",omitempty"`
 }
 
 // InputsHash identifies a build by its content: version, dash, hex.
@@ -41,6 +44,9 @@ func InputsHash(in Inputs) string {
 	}
 	if in.ConfigLayerOrder != "" {
 		parts = append(parts, "configLayerOrder", in.ConfigLayerOrder)
+	}
+	if in.Architectures != "" {
+		parts = append(parts, "architectures", in.Architectures)
 	}
 	return hashVersion + "-" + hex.EncodeToString(sum(parts)[:hashBytes])
 }

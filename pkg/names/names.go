@@ -33,6 +33,25 @@ func Rendered(pool, content string) string {
 // Build is the name of the pod or Build that builds a rendered config.
 func Build(rendered string) string { return object("build-"+rendered, "") }
 
+// BuildFor is the name of the pod that builds a rendered config for one of
+// several architectures.
+func BuildFor(rendered, architecture string) string {
+	return object("build-"+rendered, "-"+architecture)
+}
+
+// Builds are the names of the pods that build a rendered config: one for each
+// architecture, or the one when there are none.
+func Builds(rendered string, architectures []string) []string {
+	if len(architectures) == 0 {
+		return []string{Build(rendered)}
+	}
+	pods := make([]string, len(architectures))
+	for i, architecture := range architectures {
+		pods[i] = BuildFor(rendered, architecture)
+	}
+	return pods
+}
+
 // MachineConfigMap is the name of the ConfigMap with the i-th chunk, from 0,
 // of a rendered config.
 func MachineConfigMap(rendered string, i int) string { return chunk("mc-"+rendered, i) }
@@ -60,6 +79,16 @@ func LabelValue(s string) string { return shorten(s, maxLabelValue) }
 
 // Tag is the image tag of a rendered config.
 func Tag(rendered string) string { return shorten(rendered, maxTag) }
+
+// memberRun is how much of a run's hash a member's tag carries.
+const memberRun = 12
+
+// MemberTag is the tag under which a run keeps its image for one architecture
+// until there is an index, beside the final image's tag.
+func MemberTag(tag, architecture, run string) string {
+	suffix := "-" + architecture + "-" + Content([]byte(run))[:memberRun]
+	return shorten(tag, maxTag-len(suffix)) + suffix
+}
 
 func object(base, suffix string) string {
 	return shorten(base, maxObjectName-len(suffix)) + suffix

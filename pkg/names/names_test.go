@@ -34,7 +34,7 @@ func TestS39LongAndDottedNames(t *testing.T) {
 			t.Fatalf("%q is no test case: %v", config, found)
 		}
 		for what, name := range map[string]string{
-			"pod": Build(config), "chunk 0": MachineConfigMap(config, 0), "chunk 1": MachineConfigMap(config, 1),
+			"pod": Build(config), "pod of an architecture": BuildFor(config, "ppc64le"), "chunk 0": MachineConfigMap(config, 0), "chunk 1": MachineConfigMap(config, 1),
 			"chunk 12": MachineConfigMap(config, 12), "Dockerfile": DockerfileMap(config, 0), "Dockerfile 1": DockerfileMap(config, 1), "record": Record(config),
 		} {
 			if found := validation.IsDNS1123Subdomain(name); len(found) > 0 {
@@ -48,11 +48,14 @@ func TestS39LongAndDottedNames(t *testing.T) {
 		if found := validation.IsValidLabelValue(LabelValue(config)); len(found) > 0 {
 			t.Errorf("label value %q of %q: %v", LabelValue(config), config, found)
 		}
-		if !tag.MatchString(Tag(config)) {
-			t.Errorf("%q is no tag", Tag(config))
+		for _, name := range []string{Tag(config), MemberTag(Tag(config), "ppc64le", "run")} {
+			if !tag.MatchString(name) {
+				t.Errorf("%q is no tag", name)
+			}
 		}
 	}
-	for what, short := range map[string]func(string) string{"label value": LabelValue, "tag": Tag} {
+	member := func(config string) string { return MemberTag(Tag(config), "ppc64le", "run") }
+	for what, short := range map[string]func(string) string{"label value": LabelValue, "tag": Tag, "tag of a member": member} {
 		have := map[string]string{}
 		for _, config := range configs() {
 			if other, ok := have[short(config)]; ok {
@@ -67,11 +70,28 @@ func TestShortNamesAreTheContracts(t *testing.T) {
 	const config = "rendered-worker-aa"
 	for got, want := range map[string]string{
 		Build(config): "build-rendered-worker-aa", MachineConfigMap(config, 0): "mc-rendered-worker-aa",
+		BuildFor(config, "arm64"): "build-rendered-worker-aa-arm64", MemberTag(config, "arm64", "run"): "rendered-worker-aa-arm64-" + Content([]byte("run"))[:12],
 		MachineConfigMap(config, 1): "mc-rendered-worker-aa-1", DockerfileMap(config, 0): "dockerfile-rendered-worker-aa", DockerfileMap(config, 2): "dockerfile-rendered-worker-aa-2",
 		Record(config): "digest-rendered-worker-aa", LabelValue(config): config, Tag(config): config,
 	} {
 		if got != want {
 			t.Errorf("name %q, want %q", got, want)
+		}
+	}
+}
+
+// TestMemberTagsAreOfOneRun: another run, architecture or config is another tag.
+func TestMemberTagsAreOfOneRun(t *testing.T) {
+	seen := map[string]bool{}
+	for _, config := range configs() {
+		for _, architecture := range []string{"amd64", "arm64"} {
+			for _, run := range []string{"run-1", "run-2"} {
+				tag := MemberTag(Tag(config), architecture, run)
+				if seen[tag] || tag == Tag(config) {
+					t.Errorf("%s of %s in %s has the tag %q of another", architecture, config, run, tag)
+				}
+				seen[tag] = true
+			}
 		}
 	}
 }
@@ -135,11 +155,11 @@ func sample() Inputs {
 // TestHashIsPinned fails when the hash of the same inputs changes: that
 // rebuilds every image of every fleet. Change hashVersion when it is meant.
 func TestHashIsPinned(t *testing.T) {
-	first := sample()
-	first.ConfigLayerOrder = "" // what it was before there was a choice
+	before := sample()
+	before.ConfigLayerOrder, before.Architectures = "", "" // what it was before there was a choice
 	for want, in := range map[string]Inputs{
-		"v1-7ab72adadf585ebdd5c4e8ba2463ebe23c675045": first,
-		"v1-c671817241fe6eef2c646862e1fc54429dca0967": sample(),
+		"v1-7ab72adadf585ebdd5c4e8ba2463ebe23c675045": before,
+		"v1-8ebbc2df98fabe0ec6a4464911df910e03c56d2b": sample(),
 	} {
 		if got := InputsHash(in); got != want {
 			t.Errorf("hash is %s, want %s: an upgrade would rebuild everything", got, want)

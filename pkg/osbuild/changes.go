@@ -40,6 +40,7 @@ func changes(d Desired, o Observed) []string {
 	}
 	named("release version", was.ReleaseVersion, is.ReleaseVersion)
 	named("repository", was.Repository, is.Repository)
+	named("architectures", was.Architectures, is.Architectures)
 	if is.RebuildToken != "" && was.RebuildToken != is.RebuildToken {
 		out = append(out, changeRebuild)
 	}

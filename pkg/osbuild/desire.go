@@ -157,10 +157,15 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	if builder == "" {
 		builder = in.DefaultBuilderImage
 	}
+	architectures := in.Settings.Architectures
+	if !custom.NeedsBuild() {
+		architectures = nil // the base's platforms are all made, by one pod
+	}
 	return &buildspec.Request{
 		Pool:             in.Pool,
 		RenderedConfig:   in.TargetConfig,
-		Object:           in.RunKind + "/" + names.Build(in.TargetConfig),
+		Object:           buildspec.Objects(in.RunKind, names.Builds(in.TargetConfig, architectures)),
+		Architectures:    architectures,
 		Dockerfile:       rendered,
 		CustomContent:    custom.NeedsBuild(),
 		ConfigLayerLast:  last,
@@ -222,6 +227,7 @@ func fingerprint(in Inputs, r *buildspec.Request) names.Inputs {
 		ReleaseVersion:   in.Settings.ReleaseVersion,
 		Repository:       in.Settings.Repository,
 		RebuildToken:     in.RebuildToken,
+		Architectures:    strings.Join(r.Architectures, ","),
 	}
 	if r.ConfigLayerLast {
 		inputs.ConfigLayerOrder = in.Settings.ConfigLayerOrder

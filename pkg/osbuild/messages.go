@@ -32,12 +32,15 @@ func clearingVerdict(o Observed, s state) (verdict, bool) {
 }
 
 func runningVerdict(d Desired, run backend.Observation) verdict {
-	of := run.Object + try(run.Attempt, d.MaxRetries)
+	of, waiting := run.Object+try(run.Attempt, d.MaxRetries), ""
+	if run.Message != "" {
+		waiting = "; it waits: " + run.Message
+	}
 	switch run.Phase {
 	case backend.PhasePreparing:
-		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildPreparing, of + " pulls the images that the build needs"}
+		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildPreparing, of + " pulls the images that the build needs" + waiting}
 	case backend.PhaseRunning:
-		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildRunning, of + " builds the image of " + d.Request.RenderedConfig}
+		return verdict{mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildRunning, of + " builds the image of " + d.Request.RenderedConfig + waiting}
 	default:
 		return startsVerdict(d, run.Object, run.Attempt, run.Changes, run.Message)
 	}

@@ -34,6 +34,8 @@ type Confirmation struct {
 	InputsHash string
 	// StepsDigest is of what the steps left that it was made of; empty for none.
 	StepsDigest string
+	// Members are the digests of an index's images.
+	Members []string
 	// Err is set when the registry gave no answer to that question; Temporary
 	// when it may give one later.
 	Err       error

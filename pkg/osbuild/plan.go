@@ -139,7 +139,7 @@ func (s state) actions(d Desired, o Observed, now time.Time) []Action {
 		return []Action{WriteRecord{Record: supersede(failedRecord(d, s, now), o), Run: *s.current}}
 	case failed, retrying:
 		// One that never started would wait for ever, or start after all.
-		return s.deleteRun(backend.Phase.Active)
+		return s.stopRun()
 	case annotating:
 		return append([]Action{Annotate{s.record.Image, d.Request.RenderedConfig}}, tidy(s)...)
 	case succeeded:
@@ -154,6 +154,20 @@ func (s state) deleteRun(when func(backend.Phase) bool) []Action {
 		return nil
 	}
 	return []Action{DeleteRun{*s.current}}
+}
+
+// stopRun ends what still runs of a run that counts as ended. A part that has
+// ended stays, for its log.
+func (s state) stopRun() []Action {
+	if s.current == nil || s.current.Phase.Active() {
+		return s.deleteRun(backend.Phase.Active)
+	}
+	rest := *s.current
+	rest.Parts = slices.DeleteFunc(slices.Clone(rest.Parts), func(p backend.Part) bool { return !p.Runs })
+	if len(rest.Parts) == 0 {
+		return nil
+	}
+	return []Action{DeleteRun{rest}}
 }
 
 func optOut(o Observed) []Action {
@@ -207,8 +221,23 @@ func newRecord(d Desired, run backend.Observation, before *Record) Record {
 	}
 	if before != nil && before.Outcome == Retrying {
 		r.Attempts, r.Interruptions = before.Attempts, before.Interruptions
+		r.Members = before.Members
 	}
 	return r
+}
+
+// addMembers takes up images that a try pushed for single architectures. Those
+// of a try that failed are ours to delete too.
+func (r *Record) addMembers(d Desired, digests []string) {
+	if len(d.Request.Architectures) == 0 {
+		return
+	}
+	r.Members = slices.Clone(r.Members)
+	for _, digest := range digests {
+		if !slices.Contains(r.Members, digest) {
+			r.Members = append(r.Members, digest)
+		}
+	}
 }
 
 func succeededRecord(d Desired, run backend.Observation, before *Record) Record {
@@ -216,22 +245,29 @@ func succeededRecord(d Desired, run backend.Observation, before *Record) Record 
 	r.Attempts++
 	r.Outcome, r.Reason = Succeeded, api.ReasonBuildSucceeded
 	r.Image, r.StepsImage = resultImage(d, run), inRepository(d, run.Result.StepsDigest)
+	r.addMembers(d, run.Result.Members)
 	return r
 }
 
 // reusedRecord is that of an image which was there without a build of ours.
 func reusedRecord(d Desired, o Observed, now time.Time) Record {
-	return Record{
+	r := Record{
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
 		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
 		Outcome: Succeeded, Reason: api.ReasonImageReused, Started: now, Finished: now,
 		Image: inRepository(d, o.Registry.Digest), StepsImage: inRepository(d, o.Registry.StepsDigest), Changes: changes(d, o),
 	}
+	if before := o.record(d); before != nil && before.Outcome == Retrying {
+		r.Members = before.Members
+	}
+	r.addMembers(d, o.Registry.Members)
+	return r
 }
 
 func failedRecord(d Desired, s state, now time.Time) Record {
 	r := newRecord(d, *s.current, s.record)
 	r.Reason, r.Message, r.Log = s.failure.reason, s.failure.message, s.failure.log
+	r.addMembers(d, s.current.Result.Members)
 	if r.Finished.IsZero() {
 		r.Finished = now
 	}

@@ -51,6 +51,9 @@ type Record struct {
 	RetryAt time.Time `json:"retryAt,omitzero"`
 	// Image is repository@digest, once Succeeded.
 	Image string `json:"image,omitempty"`
+	// Members are the digests of the images that this build pushed for single
+	// architectures: those of the index that Image names, and those of earlier tries.
+	Members []string `json:"members,omitempty"`
 	// UnneededSince is when the image was first found to be needed by nobody;
 	// it is set while it may be deleted from the registry at any moment.
 	UnneededSince time.Time `json:"unneededSince,omitzero"`

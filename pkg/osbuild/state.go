@@ -135,6 +135,11 @@ func (s *state) fromRun(d Desired, o Observed, now time.Time) {
 		}
 		return
 	}
+	if run.Incomplete {
+		// It has its slot; to start it again makes what is missing.
+		s.kind = starting
+		return
+	}
 	switch run.Phase {
 	case backend.PhaseSucceeded:
 		s.confirm(d, o)

@@ -92,8 +92,9 @@ func judge(d Desired, o Observed, s state, now time.Time) (verdict, bool) {
 // while the registry is asked for an image that makes the build needless, which
 // it mostly has not: then the answer is no second write.
 func nextVerdict(d Desired, o Observed, s state, now time.Time) verdict {
-	// A pool whose turn it is keeps its place until it starts.
-	if _, waits := PlaceOf(o.Conditions); !o.Slots.Free() || (waits && s.kind != starting) {
+	// A pool whose turn it is keeps its place until it starts; one that has begun has a slot.
+	begun := s.current != nil && s.current.Incomplete
+	if _, waits := PlaceOf(o.Conditions); !begun && (!o.Slots.Free() || (waits && s.kind != starting)) {
 		return waitVerdict(o, now)
 	}
 	r := nextRequest(d, o, s.record)

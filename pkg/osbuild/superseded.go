@@ -22,9 +22,9 @@ type SupersededImage struct {
 	// ImageHash tells what the image was made of; InputsHash also which rebuild
 	// asked for it. Records of earlier versions have none.
 	ImageHash string `json:"imageHash,omitempty"`
-	// StepsImage is as in Record.
-	StepsImage string `json:"stepsImage,omitempty"`
-	// UnneededSince is as in Record.
+	// StepsImage, Members and UnneededSince are as in Record.
+	StepsImage    string    `json:"stepsImage,omitempty"`
+	Members       []string  `json:"members,omitempty"`
 	UnneededSince time.Time `json:"unneededSince,omitzero"`
 }
 
@@ -39,7 +39,7 @@ func supersede(r Record, o Observed) Record {
 		if old.Image != "" && old.InputsHash != r.InputsHash {
 			r.Superseded = append(r.Superseded, SupersededImage{
 				Image: old.Image, InputsHash: old.InputsHash, ImageHash: names.ImageHash(old.Inputs),
-				Finished: old.Finished, UnneededSince: old.UnneededSince, StepsImage: old.StepsImage,
+				Finished: old.Finished, StepsImage: old.StepsImage, Members: old.Members, UnneededSince: old.UnneededSince,
 			})
 		}
 		r.Superseded = append(r.Superseded, old.Superseded...)

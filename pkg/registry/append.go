@@ -148,12 +148,7 @@ func (p *push) manifests(ctx context.Context, base *Base, images []*composed, ta
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(p.client.jobs)
-	index := struct {
-		SchemaVersion int               `json:"schemaVersion"`
-		MediaType     types.MediaType   `json:"mediaType"`
-		Manifests     []descriptor      `json:"manifests"`
-		Annotations   map[string]string `json:"annotations,omitempty"`
-	}{
+	index := indexManifest{
 		SchemaVersion: 2, MediaType: types.OCIImageIndex,
 		Annotations: mergeMaps(base.annotations, annotations(base, base.Digest, content)),
 	}

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +204,7 @@ type Info struct {
 	Labels      map[string]string
 	Annotations map[string]string
 	Platforms   []string // "linux/amd64"
+	Members     []string // digests of an index's images, in the order of Platforms
 }
 
 // Inspect reads an image's manifest and config. For an index, the labels are
@@ -217,16 +217,15 @@ func (c *Client) Inspect(ctx context.Context, pullspec string) (Info, error) {
 	info := Info{Digest: base.Digest, MediaType: base.mediaType, Index: base.Index, Annotations: base.annotations}
 	for i, image := range base.Images {
 		info.Platforms = append(info.Platforms, image.Platform)
+		if base.Index {
+			info.Members = append(info.Members, image.Digest)
+		}
 		if i > 0 {
 			continue
 		}
-		var config struct {
-			Config struct{ Labels map[string]string } `json:"config"`
+		if info.Labels, err = image.Labels(); err != nil {
+			return Info{}, failure("inspecting", pullspec, err)
 		}
-		if err := json.Unmarshal(image.config, &config); err != nil {
-			return Info{}, failure("inspecting", pullspec, fmt.Errorf("%w: image config is not JSON", ErrCorrupt))
-		}
-		info.Labels = config.Config.Labels
 	}
 	return info, nil
 }

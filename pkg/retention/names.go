@@ -85,6 +85,10 @@ func (n Names) hold(pool string, e entry) bool {
 	if n.pullspecs[digest] || e.own && n.pullspecs[e.Repository()+":"+names.Tag(e.RenderedConfig)] {
 		return true
 	}
+	// Who names an index by one of its images runs it.
+	if slices.ContainsFunc(e.Members, func(member string) bool { return n.pullspecs[member] }) {
+		return true
+	}
 	return slices.ContainsFunc(n.holders[digest], func(h holder) bool { return h.pool != pool && h.outlasts(e, pool) })
 }
 

@@ -58,6 +58,9 @@ type Image struct {
 	// Steps is repository@digest of what the steps of its custom Dockerfile left,
 	// where that was kept. Of an image to delete it is set when it goes, too.
 	Steps string
+	// Members are digests in the same repository that nothing but this image needs:
+	// the images of an index. They go with it.
+	Members []string
 }
 
 // Repository is the pullspec without the digest.
@@ -121,7 +124,7 @@ func Plan(p Pool, policy Policy, names Names, now time.Time) Steps {
 		case now.Before(e.since.Add(policy.Grace)):
 			s.look(e.since.Add(policy.Grace).Sub(now))
 		case !e.last:
-			s.Delete = append(s.Delete, names.last(p.Name, e.Image, entries))
+			s.Delete = append(s.Delete, names.last(p.Name, e.alone(entries), entries))
 		}
 	}
 	if settled {
@@ -170,13 +173,25 @@ func entriesOf(r osbuild.Record) []entry {
 	var all []entry
 	if r.Image != "" {
 		all = append(all, entry{
-			Image: Image{r.RenderedConfig, r.Image, r.StepsImage}, finished: r.Finished, since: r.UnneededSince, own: true, last: len(r.Superseded) > 0,
+			Image: Image{r.RenderedConfig, r.Image, r.StepsImage, r.Members}, finished: r.Finished, since: r.UnneededSince, own: true, last: len(r.Superseded) > 0,
 		})
 	}
 	for _, s := range r.Superseded {
-		all = append(all, entry{Image: Image{r.RenderedConfig, s.Image, s.StepsImage}, finished: s.Finished, since: s.UnneededSince})
+		all = append(all, entry{Image: Image{r.RenderedConfig, s.Image, s.StepsImage, s.Members}, finished: s.Finished, since: s.UnneededSince})
 	}
 	return all
+}
+
+// alone is the image with those of its members that no other image has, or is:
+// a rebuild for two architectures may have changed one.
+func (e entry) alone(all []entry) Image {
+	image := e.Image
+	image.Members = slices.DeleteFunc(slices.Clone(image.Members), func(digest string) bool {
+		return slices.ContainsFunc(all, func(other entry) bool {
+			return other.Pullspec != e.Pullspec && (slices.Contains(other.Members, digest) || digestOf(other.Pullspec) == digest)
+		})
+	})
+	return image
 }
 
 // empty are the configs of records that name no image, beyond the newest records.

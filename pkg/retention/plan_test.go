@@ -205,11 +205,9 @@ func TestPlan(t *testing.T) {
 func TestMarkAndForget(t *testing.T) {
 	p := pool("a", supersedes("a", time.Time{}, "x", "y"))
 	before := p.Records[0]
-	images := []Image{
-		{RenderedConfig: config("a"), Pullspec: imageOf("a")},
-		{RenderedConfig: config("a"), Pullspec: imageOf("y")},
-		{RenderedConfig: config("other"), Pullspec: imageOf("x")},
-		{RenderedConfig: config("a"), Pullspec: imageOf("nowhere")},
+	var images []Image
+	for _, i := range [][2]string{{"a", "a"}, {"a", "y"}, {"other", "x"}, {"a", "nowhere"}} {
+		images = append(images, Image{RenderedConfig: config(i[0]), Pullspec: imageOf(i[1])})
 	}
 	r := Mark(before, images, now)
 	if !r.UnneededSince.Equal(now) || !r.Superseded[0].UnneededSince.IsZero() || !r.Superseded[1].UnneededSince.Equal(now) {
@@ -230,6 +228,47 @@ func TestMarkAndForget(t *testing.T) {
 	}
 	if _, stays = Forget(r, imageOf("a")); stays {
 		t.Error("the record stays without its image")
+	}
+}
+
+// TestMembersGoWithTheirIndex: those that no other image needs.
+func TestMembersGoWithTheirIndex(t *testing.T) {
+	members := func(letter string, digests ...string) func(*Pool) {
+		return func(p *Pool) {
+			for i := range p.Records {
+				if p.Records[i].Image == imageOf(letter) {
+					p.Records[i].Members = digests
+				}
+				for n := range p.Records[i].Superseded {
+					if s := &p.Records[i].Superseded[n]; s.Image == imageOf(letter) {
+						s.Members = digests
+					}
+				}
+			}
+		}
+	}
+	for name, row := range map[string]struct {
+		pool  Pool
+		names Names
+		want  []string // nil: nothing goes
+	}{
+		"its own":                  {pool("abcd", marked(long, "a"), members("a", "sha256:1", "sha256:2")), Names{}, []string{"sha256:1", "sha256:2"}},
+		"none":                     {pool("abcd", marked(long, "a")), Names{}, []string{}},
+		"one is the newer image's": {pool("abc", supersedes("a", long, "x"), members("x", "sha256:1", "sha256:2"), members("a", "sha256:1", "sha256:3")), Names{}, []string{"sha256:2"}},
+		"one is an older image's":  {pool("abc", supersedes("a", long, "x", "y"), members("x", "sha256:1"), members("y", "sha256:1")), named(imageOf("y")), []string{}},
+		"one is an image by itself": {
+			pool("abcd", marked(long, "a"), members("a", "sha256:1", "sha256:d")), Names{}, []string{"sha256:1"},
+		},
+		"a node runs one of them": {pool("abcd", marked(long, "a"), members("a", "sha256:1", "sha256:2")), named(repository + "@sha256:2"), nil},
+	} {
+		s := Plan(row.pool, policy, row.names, now)
+		if (row.want == nil) != (len(s.Delete) == 0) {
+			t.Errorf("%s: %+v goes", name, s.Delete)
+			continue
+		}
+		if row.want != nil && !slices.Equal(s.Delete[0].Members, row.want) {
+			t.Errorf("%s: %v go, want %v", name, s.Delete[0].Members, row.want)
+		}
 	}
 }
 
@@ -374,12 +413,13 @@ func world(data []byte) (p Pool, keep int, n Names, naming map[string]bool) {
 func check(t *testing.T, p Pool, keep int, naming map[string]bool, s Steps) {
 	t.Helper()
 	newest := map[string]bool{}
-	marks := map[Image]time.Time{}
+	key := func(i Image) [2]string { return [2]string{i.RenderedConfig, i.Pullspec} }
+	marks := map[[2]string]time.Time{}
 	for _, e := range p.entries() {
 		if len(newest) < keep {
 			newest[e.Pullspec] = true
 		}
-		marks[e.Image] = e.since
+		marks[key(e.Image)] = e.since
 	}
 	for what, images := range map[string][]Image{"marked": s.Mark, "deleted": s.Delete} {
 		for _, i := range images {
@@ -395,8 +435,8 @@ func check(t *testing.T, p Pool, keep int, naming map[string]bool, s Steps) {
 				why = "it is the pool's result"
 			case now.Before(p.NotBefore[i.Pullspec]):
 				why = "it is to be left alone"
-			case what == "deleted" && (marks[i].IsZero() || now.Before(marks[i].Add(policy.Grace))):
-				why = fmt.Sprintf("it was marked at %v", marks[i])
+			case what == "deleted" && (marks[key(i)].IsZero() || now.Before(marks[key(i)].Add(policy.Grace))):
+				why = fmt.Sprintf("it was marked at %v", marks[key(i)])
 			}
 			if why != "" {
 				t.Errorf("%s of %s is %s, but %s: %+v", i.Pullspec, i.RenderedConfig, what, why, p)

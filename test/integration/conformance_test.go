@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +17,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -22,6 +25,14 @@ import (
 const hold = "test.machineosbuilder.io/hold"
 
 func TestPodBackendConforms(t *testing.T) {
+	for name, shape := range map[string]func(*buildspec.Request){"OnePod": nil, "APodForEachArchitecture": func(r *buildspec.Request) {
+		r.CustomContent, r.Architectures = true, architectures
+	}} {
+		t.Run(name, func(t *testing.T) { podBackendConforms(t, shape) })
+	}
+}
+
+func podBackendConforms(t *testing.T, shape func(*buildspec.Request)) {
 	conformance.Run(t, func(t *testing.T) conformance.Subject {
 		w := newWorld(t)
 		w.addPool("worker", "rendered-worker-a1")
@@ -31,8 +42,13 @@ func TestPodBackendConforms(t *testing.T) {
 			Backend: pod.New(w.Admin.Core, informers, namespace),
 			Pool:    buildspec.Pool{Name: "worker", UID: w.pool("worker").UID},
 			Begin:   informers.Start,
+			Shape:   shape,
 			Occupy:  w.occupy,
 			Finish: func(_ context.Context, o backend.Observation, digest string) error {
+				if shape != nil {
+					w.finishParts(o.RenderedConfig, digest)
+					return nil
+				}
 				w.finish("build-"+o.RenderedConfig, buildspec.Result{Succeeded: true, Digest: digest})
 				return nil
 			},
@@ -43,23 +59,39 @@ func TestPodBackendConforms(t *testing.T) {
 			Release: func(ctx context.Context, o backend.Observation) error { return w.setFinalizers(ctx, o, nil) },
 			// The API server waits for the kubelet of a pod's node, and none answers here.
 			Stall: func(ctx context.Context, o backend.Observation) error {
-				return w.Admin.Core.CoreV1().Pods(namespace).Bind(ctx, &corev1.Binding{
-					ObjectMeta: metav1.ObjectMeta{Name: "build-" + o.RenderedConfig},
-					Target:     corev1.ObjectReference{Kind: "Node", Name: "lost"},
-				}, metav1.CreateOptions{})
+				return eachPod(o, func(name string) error {
+					return w.Admin.Core.CoreV1().Pods(namespace).Bind(ctx, &corev1.Binding{
+						ObjectMeta: metav1.ObjectMeta{Name: name},
+						Target:     corev1.ObjectReference{Kind: "Node", Name: "lost"},
+					}, metav1.CreateOptions{})
+				})
 			},
 		}
 	})
 }
 
-// occupy makes a pod of a build's name that has nothing to do with builds.
+// eachPod does something to every pod of a run.
+func eachPod(o backend.Observation, do func(name string) error) error {
+	if len(o.Parts) == 0 {
+		return do("build-" + o.RenderedConfig)
+	}
+	var errs []error
+	for _, p := range o.Parts {
+		errs = append(errs, do(strings.TrimPrefix(p.Object, "pod/")))
+	}
+	return errors.Join(errs...)
+}
+
+// occupy makes a pod of a build's last name that has nothing to do with builds.
 func (w *world) occupy(ctx context.Context, r buildspec.Request) error {
 	pods := w.Admin.Core.CoreV1().Pods(namespace)
+	all := names.Builds(r.RenderedConfig, r.Architectures)
+	name := all[len(all)-1]
 	w.t.Cleanup(func() {
-		must(w.t, pods.Delete(context.WithoutCancel(ctx), "build-"+r.RenderedConfig, metav1.DeleteOptions{}))
+		must(w.t, pods.Delete(context.WithoutCancel(ctx), name, metav1.DeleteOptions{}))
 	})
 	_, err := pods.Create(ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "build-" + r.RenderedConfig},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PodSpec{
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(bool)},
 			Containers:      []corev1.Container{{Name: "x", Image: "registry.example.com/x:1"}},
@@ -70,17 +102,19 @@ func (w *world) occupy(ctx context.Context, r buildspec.Request) error {
 
 func (w *world) setFinalizers(ctx context.Context, o backend.Observation, finalizers []string) error {
 	pods := w.Admin.Core.CoreV1().Pods(namespace)
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		p, err := pods.Get(ctx, "build-"+o.RenderedConfig, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) && finalizers == nil {
-			return nil
-		}
-		if err != nil {
+	return eachPod(o, func(name string) error {
+		return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			p, err := pods.Get(ctx, name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) && finalizers == nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			p.Finalizers = finalizers
+			_, err = pods.Update(ctx, p, metav1.UpdateOptions{})
 			return err
-		}
-		p.Finalizers = finalizers
-		_, err = pods.Update(ctx, p, metav1.UpdateOptions{})
-		return err
+		})
 	})
 }
 

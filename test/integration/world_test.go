@@ -75,8 +75,10 @@ type world struct {
 	forbidsDeletions atomic.Bool
 	// transport trusts the registry.
 	transport http.RoundTripper
-	stop      context.CancelFunc
-	stopped   chan struct{}
+	// cancel ends ctx.
+	cancel  context.CancelFunc
+	stop    context.CancelFunc
+	stopped chan struct{}
 }
 
 // counter counts the writes of the controller.
@@ -127,7 +129,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(cancel)
 	admin, err := kube.NewClients(plane.Config)
 	must(t, err)
-	w := &world{t: t, ctx: ctx, Admin: admin, settleTime: 20 * time.Millisecond}
+	w := &world{t: t, ctx: ctx, cancel: cancel, Admin: admin, settleTime: 20 * time.Millisecond}
 	server := httptest.NewTLSServer(w.registryHandler())
 	t.Cleanup(server.Close)
 	w.Registry, w.transport = strings.TrimPrefix(server.URL, "https://")+"/os/images", server.Client().Transport

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
 // Labels of the images that are pushed, besides those that the pod asks for.
@@ -87,18 +88,20 @@ func mounts(pod *corev1.Pod) []string {
 	return out
 }
 
-// push makes the image that the pod's arguments ask for and returns its digest.
-func (a *actor) push(ctx context.Context) (string, error) {
+// push makes the image that the pod's arguments ask for and tells its digest.
+func (a *actor) push(ctx context.Context) (buildspec.Result, error) {
 	target, labels := "", map[string]string{LabelRun: string(a.pod.UID)}
 	if !a.Plain {
 		machineConfig, err := a.machineConfig()
 		if err != nil {
-			return "", err
+			return buildspec.Result{}, err
 		}
 		labels[LabelMachineConfig], labels[LabelDockerfile] = machineConfig, a.dockerfile()
 	}
+	var share share
 	for _, c := range slices.Concat(a.pod.Spec.InitContainers, a.pod.Spec.Containers) {
 		for _, arg := range c.Args {
+			share.take(arg)
 			if image, ok := strings.CutPrefix(arg, "--final-image="); ok {
 				target = image
 			}
@@ -109,11 +112,15 @@ func (a *actor) push(ctx context.Context) (string, error) {
 		}
 	}
 	if target == "" {
-		return "", errNoFinalImage
+		return buildspec.Result{}, errNoFinalImage
 	}
 	image, err := mutate.Config(empty.Image, v1.Config{Labels: labels})
 	if err != nil {
-		return "", err
+		return buildspec.Result{}, err
 	}
-	return a.Registry.Push(ctx, target, image)
+	if share.run != "" {
+		return a.join(ctx, target, image, share)
+	}
+	digest, err := a.Registry.Push(ctx, target, image)
+	return buildspec.Result{Succeeded: true, Digest: digest}, err
 }

@@ -102,23 +102,23 @@ func (r *Registry) Push(ctx context.Context, pullspec string, image v1.Image) (s
 	if err != nil {
 		return "", err
 	}
-	// One try: a fault is to be met, not to be waited out.
-	err = remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(r.server.Client().Transport),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes())
-	if err != nil {
+	if err := remote.Write(ref, image, append(r.once(), remote.WithContext(ctx))...); err != nil {
 		return "", err
 	}
 	digest, err := image.Digest()
 	return digest.String(), err
 }
 
+// once are the options of one try: a fault is to be met, not to be waited out.
+func (r *Registry) once() []remote.Option {
+	return []remote.Option{
+		remote.WithTransport(r.server.Client().Transport), remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes(),
+	}
+}
+
 // Labels returns the labels of an image; an error when it is not there.
 func (r *Registry) Labels(pullspec string) (map[string]string, error) {
-	ref, err := name.ParseReference(pullspec)
-	if err != nil {
-		return nil, err
-	}
-	image, err := remote.Image(ref, remote.WithTransport(r))
+	image, err := r.image(pullspec)
 	if err != nil {
 		return nil, err
 	}

@@ -91,11 +91,11 @@ func (a *actor) put(status *corev1.PodStatus, container string, t corev1.Contain
 func (a *actor) final(ctx context.Context, how Outcome) corev1.PodStatus {
 	switch how {
 	case Succeed:
-		digest, err := a.push(ctx)
+		result, err := a.push(ctx)
 		if err != nil {
 			return a.reported(a.last(), buildspec.Result{Reason: api.ReasonPushFailed, Message: fmt.Sprintf("pushing the image: %v", err)})
 		}
-		return a.succeeded(string(buildspec.Result{Succeeded: true, Digest: digest}.Encode()))
+		return a.succeeded(string(result.Encode()))
 	case Forge:
 		return a.succeeded(string(buildspec.Result{Succeeded: true, Digest: cmp.Or(a.script.Digest, nobody)}.Encode()))
 	case Mute:

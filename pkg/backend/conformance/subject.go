@@ -22,6 +22,8 @@ type Subject struct {
 	Pool buildspec.Pool
 	// Begin fills the back-end's caches. It is called once, after Watch.
 	Begin func(ctx context.Context) error
+	// Shape makes a request one of the kind that is tested; nil for the plain kind.
+	Shape func(r *buildspec.Request)
 	// Occupy makes an object with the name of a request's run that no build made.
 	Occupy func(ctx context.Context, r buildspec.Request) error
 	// Finish lets a run end well, with a digest.
@@ -133,7 +135,7 @@ func (b *bench) start(r buildspec.Request) backend.Observation {
 	b.t.Helper()
 	uid, err := b.Backend.Start(b.t.Context(), r)
 	b.must(err)
-	return b.one("the run is seen", func(o backend.Observation) bool { return o.UID != "" && o.UID == uid })
+	return b.one("the run is seen", func(o backend.Observation) bool { return o.UID != "" && o.UID == uid && !o.Incomplete })
 }
 
 // refuses starts a build that something is in the way of.
@@ -154,6 +156,9 @@ func (b *bench) request(change ...func(*buildspec.Request)) buildspec.Request {
 		Dockerfile: "FROM registry.example.com/os/base:1 AS configs\n", BaseImage: "registry.example.com/os/base:1",
 		FinalImage: "registry.example.com/os/images:x", BuilderImage: "registry.example.com/builder:1", Timeout: time.Hour,
 		RebuildToken: "again", Changes: []string{"one", "two"},
+	}
+	if b.Shape != nil {
+		b.Shape(&r)
 	}
 	for _, c := range change {
 		c(&r)

@@ -81,6 +81,7 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 	theirs := runsSteps(p, c.Name)
 	if theirs {
 		result.Message = oneLine(result.Message)
+		result.Digest, result.Member, result.Members = "", "", nil
 	}
 	if err != nil || result.Succeeded || theirs && result.Message == "" {
 		o.Message = fmt.Sprintf("container %s exited with %d before it could say why", c.Name, t.ExitCode)

@@ -99,7 +99,7 @@ func TestLastLines(t *testing.T) {
 		"not UTF-8":       {"a\xffb\n", 1, "a�b", "a�b"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines, err := lastLines(strings.NewReader(row.in))
+			lines, err := lastLines(strings.NewReader(row.in), longestLine)
 			if err != nil || len(lines) != row.n {
 				t.Fatalf("%d lines, %v; want %d", len(lines), err, row.n)
 			}
@@ -107,5 +107,53 @@ func TestLastLines(t *testing.T) {
 				t.Errorf("from %.20q to %.20q", lines[0], lines[row.n-1])
 			}
 		})
+	}
+}
+
+// TestLogOfParts tells whose log is whose, and all of it fits into a ConfigMap.
+func TestLogOfParts(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.URL.Path)
+		fmt.Fprint(w, strings.Repeat(strings.Repeat("x", 2*longestLine)+"\n", 2*backend.LogLines))
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	informers, err := kube.NewInformers(kube.Clients{Core: client}, "builds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pods []*corev1.Pod
+	for _, architecture := range both {
+		p := states['S'](architecture).partOf(architecture)
+		p.Namespace = "builds"
+		p.Status.InitContainerStatuses = append(p.Status.InitContainerStatuses, corev1.ContainerStatus{Name: api.ContainerBuild, State: *ended(0, "", "")})
+		pods = append(pods, p)
+		if err := informers.Pods.GetStore().Add(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := observe(nil, pods)[0]
+	lines, err := New(client, informers, "builds").Log(t.Context(), o)
+	var heads []string
+	size := 0
+	for _, line := range lines {
+		size += len(line) + 1
+		if strings.HasPrefix(line, "==> ") {
+			heads = append(heads, line)
+		}
+	}
+	want := []string{"==> amd64 prepare", "==> amd64 image-build", "==> amd64 push", "==> arm64 prepare", "==> arm64 image-build", "==> arm64 push"}
+	if diff := cmp.Diff(want, heads); err != nil || diff != "" {
+		t.Errorf("%v, containers:\n%s", err, diff)
+	}
+	if size > 1<<20 {
+		t.Errorf("the log has %d bytes", size)
+	}
+	o.Parts[0].UID = "another"
+	if lines, err := New(client, informers, "builds").Log(t.Context(), o); err != nil || lines[0] != want[3] {
+		t.Errorf("with a pod of another run: %.40q, %v", lines, err)
 	}
 }

@@ -92,8 +92,21 @@ func input(r buildspec.Request, name, key, value string) *corev1.ConfigMap {
 }
 
 func run(r buildspec.Request, root *corev1.ConfigMap) *corev1.Pod {
-	pod := buildpod.New(r)
-	m := meta(r, names.Build(r.RenderedConfig), api.RoleRun)
+	return dress(r, root, names.Build(r.RenderedConfig), buildpod.New(r))
+}
+
+// runPart is the pod of one architecture in a run.
+func runPart(r buildspec.Request, root *corev1.ConfigMap, architecture, id string) *corev1.Pod {
+	pod := dress(r, root, names.BuildFor(r.RenderedConfig, architecture), buildpod.NewFor(r, architecture, id))
+	pod.Annotations[api.AnnotationArchitecture] = architecture
+	pod.Annotations[api.AnnotationArchitectures] = strings.Join(r.Architectures, ",")
+	pod.Annotations[api.AnnotationRun] = id
+	return pod
+}
+
+// dress gives a pod its metadata.
+func dress(r buildspec.Request, root *corev1.ConfigMap, name string, pod *corev1.Pod) *corev1.Pod {
+	m := meta(r, name, api.RoleRun)
 	for k, v := range pod.Annotations {
 		m.Annotations[k] = v
 	}

@@ -37,35 +37,47 @@ func observe(roots []*corev1.ConfigMap, pods []*corev1.Pod) []backend.Observatio
 		if o.ID != m.Annotations[api.AnnotationInputsHash] || string(o.Pool.UID) != m.Annotations[api.AnnotationPoolUID] {
 			o.ID = ""
 		}
-		o.Deleting = o.Deleting || m.DeletionTimestamp != nil
 		return o
 	}
-	rootsDeleting := map[string]bool{}
 	for _, cm := range roots {
-		rootsDeleting[entry(cm.ObjectMeta).RenderedConfig] = cm.DeletionTimestamp != nil
+		o := entry(cm.ObjectMeta)
+		o.Deleting = cm.DeletionTimestamp != nil
 	}
+	runs := map[string][]*corev1.Pod{}
 	for _, p := range pods {
-		o := entry(p.ObjectMeta)
-		o.RunDeleting = p.DeletionTimestamp != nil && !rootsDeleting[o.RenderedConfig]
-		observePod(o, p)
+		config := entry(p.ObjectMeta).RenderedConfig
+		runs[config] = append(runs[config], p)
 	}
 	slices.Sort(order)
 	out := make([]backend.Observation, len(order))
 	for i, config := range order {
+		observeRun(byConfig[config], runs[config])
 		out[i] = *byConfig[config]
 	}
 	return out
 }
 
-// observeOne is observe for at most one object; nil for none.
-func observeOne(root *corev1.ConfigMap, p *corev1.Pod) *backend.Observation {
-	switch {
-	case root != nil:
-		return &observe([]*corev1.ConfigMap{root}, nil)[0]
-	case p != nil:
-		return &observe(nil, []*corev1.Pod{p})[0]
+// observeRun adds the pods of a run to what is known of its build.
+func observeRun(o *backend.Observation, pods []*corev1.Pod) {
+	rootDeleting := o.Deleting
+	if slices.ContainsFunc(pods, isPart) {
+		observeParts(o, pods, rootDeleting)
+		return
 	}
-	return nil
+	for _, p := range pods {
+		o.RunDeleting = p.DeletionTimestamp != nil && !rootDeleting
+		o.Deleting = o.Deleting || p.DeletionTimestamp != nil
+		observePod(o, p)
+	}
+}
+
+// observePods is observe for the pods of at most one build; nil for none.
+func observePods(pods ...*corev1.Pod) *backend.Observation {
+	pods = slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return p == nil })
+	if len(pods) == 0 {
+		return nil
+	}
+	return &observe(nil, pods)[0]
 }
 
 func observePod(o *backend.Observation, p *corev1.Pod) {

@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -52,7 +55,8 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 		if b.removing(cmp.Or(after, before)) {
 			return
 		}
-		was, is := observeOne(nil, before), observeOne(nil, after)
+		others := b.others(cmp.Or(after, before))
+		was, is := observePods(append(others, before)...), observePods(append(others, after)...)
 		if was != nil && is != nil {
 			was.Started = is.Started
 			if !is.Phase.Active() {
@@ -68,7 +72,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 	}
 	return kube.Listen(b.informers.BuildMaps, func(before, after *corev1.ConfigMap) {
 		if after == nil && isRoot(before) {
-			notify(observeOne(before, nil), nil)
+			notify(&observe([]*corev1.ConfigMap{before}, nil)[0], nil)
 		}
 	})
 }
@@ -81,6 +85,17 @@ func (b *Backend) removing(p *corev1.Pod) bool {
 	return err == nil && root.DeletionTimestamp != nil
 }
 
+// others are the cached pods of the same run, where there are several.
+func (b *Backend) others(p *corev1.Pod) []*corev1.Pod {
+	if !isPart(p) {
+		return nil
+	}
+	config := p.Annotations[api.AnnotationRenderedConfig]
+	return slices.Clip(slices.DeleteFunc(runs(b.informers.PodsOf(p.Annotations[api.AnnotationPool])), func(other *corev1.Pod) bool {
+		return other.Name == p.Name || other.Annotations[api.AnnotationRenderedConfig] != config
+	}))
+}
+
 // List implements backend.Backend.
 func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
 	// Inputs are large and cost nothing: Start asks the API server about the ones it needs.
@@ -88,6 +103,12 @@ func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.O
 	if !live {
 		return observe(maps, runs(b.informers.PodsOf(pool))), nil
 	}
+	pods, err := b.livePods(ctx, pool)
+	return observe(maps, pods), err
+}
+
+// livePods reads the pods of a pool's runs from the API server.
+func (b *Backend) livePods(ctx context.Context, pool string) ([]*corev1.Pod, error) {
 	list, err := b.client.CoreV1().Pods(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{
 		api.LabelBuildPod: "", api.LabelRole: api.RoleRun, api.LabelTargetPool: names.LabelValue(pool),
 	}.String()})
@@ -101,7 +122,7 @@ func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.O
 			pods = append(pods, p)
 		}
 	}
-	return observe(maps, pods), nil
+	return pods, nil
 }
 
 // activeIndex indexes the pods of active runs by their pool.
@@ -109,7 +130,11 @@ const activeIndex = "active"
 
 func activeOf(obj any) ([]string, error) {
 	p, ok := obj.(*corev1.Pod)
-	if !ok || p.Labels[api.LabelRole] != api.RoleRun || !observeOne(nil, p).Phase.Active() {
+	if !ok || p.Labels[api.LabelRole] != api.RoleRun {
+		return nil, nil
+	}
+	var o backend.Observation
+	if observePod(&o, p); !o.Phase.Active() {
 		return nil, nil
 	}
 	return []string{p.Annotations[api.AnnotationPool]}, nil
@@ -144,7 +169,32 @@ func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, er
 			return "", err
 		}
 	}
+	if len(r.Architectures) > 0 {
+		return b.ensureParts(ctx, r, top)
+	}
 	return b.ensureRun(ctx, r, run(r, top))
+}
+
+// ensureParts makes a pod for each architecture, those that are missing of a run
+// that was begun as well as a new run's.
+func (b *Backend) ensureParts(ctx context.Context, r buildspec.Request, top *corev1.ConfigMap) (types.UID, error) {
+	pods, err := b.livePods(ctx, r.Pool.Name)
+	if err != nil {
+		return "", err
+	}
+	id := string(uuid.NewUUID())
+	for _, p := range pods {
+		a := p.Annotations
+		if a[api.AnnotationRenderedConfig] == r.RenderedConfig && a[api.AnnotationInputsHash] == r.ID && a[api.AnnotationAttempt] == strconv.Itoa(r.Attempt) && isPart(p) {
+			id = a[api.AnnotationRun]
+		}
+	}
+	for _, architecture := range r.Architectures {
+		if _, err := b.ensureRun(ctx, r, runPart(r, top, architecture, id)); err != nil {
+			return "", err
+		}
+	}
+	return types.UID(id), nil
 }
 
 func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *corev1.ConfigMap) (*corev1.ConfigMap, error) {
@@ -188,7 +238,13 @@ func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *core
 	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
 		return "", &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
 	}
-	return have.UID, mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta)
+	if err := mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
+		return "", err
+	}
+	if have.Annotations[api.AnnotationRun] != want.Annotations[api.AnnotationRun] {
+		return "", &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is of another run"}
+	}
+	return have.UID, nil
 }
 
 // mine confirms that an object which was there already is this request's.
@@ -216,20 +272,46 @@ func (b *Backend) DeleteRun(ctx context.Context, o backend.Observation) error {
 	if o.UID == "" {
 		return nil
 	}
-	name := names.Build(o.RenderedConfig)
-	err := b.client.CoreV1().Pods(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
-		Preconditions: metav1.NewUIDPreconditions(string(o.UID)),
-	})
-	return gone(err, "deleting build pod", name)
+	for name, uid := range podsOf(o) {
+		if err := b.deletePod(ctx, "deleting build pod", name, uid, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Abandon implements backend.Backend. It is what "kubectl delete --force" does.
 func (b *Backend) Abandon(ctx context.Context, o backend.Observation) error {
-	name, now := names.Build(o.RenderedConfig), int64(0)
+	now := int64(0)
+	o.Parts = slices.DeleteFunc(slices.Clone(o.Parts), func(p backend.Part) bool { return p.Runs })
+	for name, uid := range podsOf(o) {
+		if err := b.deletePod(ctx, "abandoning build pod", name, uid, &now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Backend) deletePod(ctx context.Context, what, name string, uid types.UID, grace *int64) error {
 	err := b.client.CoreV1().Pods(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
-		Preconditions: metav1.NewUIDPreconditions(string(o.UID)), GracePeriodSeconds: &now,
+		Preconditions: metav1.NewUIDPreconditions(string(uid)), GracePeriodSeconds: grace,
 	})
-	return gone(err, "abandoning build pod", name)
+	return gone(err, what, name)
+}
+
+// podsOf are the pods of a run, by name.
+func podsOf(o backend.Observation) iter.Seq2[string, types.UID] {
+	return func(yield func(string, types.UID) bool) {
+		if len(o.Parts) == 0 {
+			yield(names.Build(o.RenderedConfig), o.UID)
+			return
+		}
+		for _, p := range o.Parts {
+			if !yield(strings.TrimPrefix(p.Object, Kind+"/"), p.UID) {
+				return
+			}
+		}
+	}
 }
 
 // Remove implements backend.Backend.

@@ -67,6 +67,7 @@ func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *
 	case answer.Err == nil:
 		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
 		c.StepsDigest = answer.Info.Annotations[api.AnnotationStepsImage]
+		c.Members = answer.Info.Members
 	case errors.Is(answer.Err, registry.ErrNotFound):
 	default:
 		c.Err = errors.New(hide.Text(answer.Err.Error()))

@@ -114,7 +114,23 @@ func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.I
 			return err
 		}
 	}
-	return c.Delete(ctx, image.Pullspec, a)
+	return c.deleteAll(ctx, image, a)
+}
+
+// deleteAll deletes an image, and then those that it was an index of, in that
+// order: some registries keep what an index still names. What was deleted by a
+// try before this one is no failure.
+func (c *Controller) deleteAll(ctx context.Context, image retention.Image, a kube.RegistryAccess) error {
+	err := c.Delete(ctx, image.Pullspec, a)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return err
+	}
+	for _, digest := range image.Members {
+		if err := c.Delete(ctx, image.Repository()+"@"+digest, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return err
+		}
+	}
+	return err
 }
 
 // keptSteps are what is kept of the steps that an image was made of, if it goes too.

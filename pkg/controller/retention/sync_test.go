@@ -97,6 +97,40 @@ func TestSync(t *testing.T) {
 				}
 			},
 		},
+		"an index before its images": {
+			letters: "abcd", effects: []string{deletes("a"), deletes("1"), deletes("2"), drops("a")}, records: "b c d", looks: 1,
+			change: func(c *cluster) {
+				c.mark(long, "a")
+				c.changeRecord("a", func(r *osbuild.Record) { r.Members = []string{"sha256:1", "sha256:2"} })
+			},
+		},
+		"an index that is gone already, and one of its images": {
+			letters: "abcd", effects: []string{deletes("a"), deletes("1"), deletes("2"), drops("a")}, records: "b c d", looks: 1,
+			change: func(c *cluster) {
+				c.mark(long, "a")
+				c.changeRecord("a", func(r *osbuild.Record) { r.Members = []string{"sha256:1", "sha256:2"} })
+				c.registry = func(image string) error {
+					if image == imageOf("2") {
+						return nil
+					}
+					return failure(registry.ErrNotFound, 404)
+				}
+			},
+		},
+		"an index one of whose images stays for now": {
+			letters: "abcd", effects: []string{deletes("a"), deletes("1")}, records: "a! b c d", again: firstRetry,
+			looks: 1,
+			change: func(c *cluster) {
+				c.mark(long, "a")
+				c.changeRecord("a", func(r *osbuild.Record) { r.Members = []string{"sha256:1", "sha256:2"} })
+				c.registry = func(image string) error {
+					if image == imageOf("1") {
+						return failure(registry.ErrUnavailable, 503)
+					}
+					return nil
+				}
+			},
+		},
 		"gone already": {
 			letters: "abcd", effects: []string{deletes("a"), drops("a")}, records: "b c d", looks: 1,
 			change: func(c *cluster) {
