@@ -71,6 +71,7 @@ fuzz: ## Run every fuzz target for FUZZTIME each (default 20s)
 
 .PHONY: e2e
 e2e: cluster-images ## Run the scenarios on the cluster (needs root)
+	test/ci/packages createrepo-c rpm
 	$(GO) test -tags e2e -count=1 -timeout 45m $(ARGS) ./test/e2e/...
 
 .PHONY: bench

@@ -49,7 +49,9 @@ const (
 	ReasonInvalidConfig         = "InvalidConfig"
 	ReasonInvalidDockerfile     = "InvalidDockerfile"
 	ReasonInvalidRenderedConfig = "InvalidRenderedConfig"
-	ReasonUnconfirmedDigest     = "UnconfirmedDigest"
+	// ReasonExtensionsFailed: packages that the MachineConfig asks for cannot be installed.
+	ReasonExtensionsFailed  = "ExtensionsFailed"
+	ReasonUnconfirmedDigest = "UnconfirmedDigest"
 	// ReasonCannotStart: the API server refuses the build's objects.
 	ReasonCannotStart = "CannotStartBuild"
 )

@@ -25,8 +25,8 @@ type Request struct {
 	MachineConfig Payload
 	// Dockerfile is the rendered Dockerfile: complete, with the custom text in it.
 	Dockerfile string
-	// CustomContent is true when the Dockerfile has steps of the user's, so
-	// that something has to run.
+	// CustomContent is true when something has to run: steps of the user's, or one that
+	// installs what the MachineConfig asks for.
 	CustomContent bool
 	// ConfigLayerLast is true when the config layer is put on what the steps leave,
 	// which needs no step to run when that is known.

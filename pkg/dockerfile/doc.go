@@ -8,6 +8,12 @@
 //	FROM <base image> AS configs
 //	ADD machine-config.tar /
 //
+// and, where the MachineConfig asks for packages,
+//
+//	RUN --mount=type=bind,from=<extensions image>,… <<'END-OF-PACKAGES'
+//	…
+//	ADD machine-config.tar /
+//
 // Before the first FROM and not at the top, because parser directives must stay
 // the first lines, and because an ARG for use in FROM must stand before every
 // stage. The last stage of the custom text is FROM configs AS final.

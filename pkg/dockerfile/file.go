@@ -22,11 +22,10 @@ const byteOrderMark = "\xef\xbb\xbf"
 
 // File is a Dockerfile that was parsed and found good.
 type File struct {
-	text   string // the custom text
-	base   string // image of the configs stage, for a rendered file
-	last   bool   // the configs stage has no config layer
-	stages []stage
-	images []string
+	text    string  // the custom text
+	configs Configs // of a rendered file
+	stages  []stage
+	images  []string
 }
 
 // stage is one FROM and what follows it.
@@ -109,20 +108,15 @@ func (f *File) NeedsBuild() bool {
 // values of ARG are applied.
 func (f *File) Images() []string { return f.images }
 
-// Base returns the image of the configs stage; empty for a file that was not
+// Configs returns what the configs stage is made of; zero for a file that was not
 // rendered.
-func (f *File) Base() string { return f.base }
+func (f *File) Configs() Configs { return f.configs }
 
-// ConfigLast returns a file whose stage configs is the base image alone: the
-// config layer is put on what the steps leave.
-func (f *File) ConfigLast() *File {
-	last := *f
-	last.last = true
-	return &last
+// InstallsPackages says whether a builder's step, counted as in Find, is the one
+// that installs packages in the configs stage.
+func (f *File) InstallsPackages(stageNumber, number int) bool {
+	return !f.configs.Packages.IsZero() && stageNumber == 1 && number == f.configs.stepOfPackages()
 }
-
-// IsConfigLast says whether the config layer comes after the steps.
-func (f *File) IsConfigLast() bool { return f.last }
 
 // Custom returns the custom text, as it was given.
 func (f *File) Custom() string { return f.text }

@@ -134,7 +134,7 @@ func TestNeedsBuild(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	text := "ARG A=1\n\nFROM quay.io/a/b AS tools\n# comment\nRUN make \\\n    all\n\n" + final + "RUN true\nRUN <<EOF\necho\nEOF\nRUN true\n"
-	rendered, err := dockerfile.Render("quay.io/base@sha256:"+strings.Repeat("b", 64), text)
+	rendered, err := dockerfile.Render(dockerfile.Configs{Base: "quay.io/base@sha256:" + strings.Repeat("b", 64)}, text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,15 +5,19 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 const base = "quay.io/openshift/os@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+
+var onBase = dockerfile.Configs{Base: base}
 
 // renderCases are the texts of S34: whatever an administrator writes goes
 // through exactly.
@@ -33,7 +37,7 @@ var renderCases = map[string]string{
 func TestS34RenderGolden(t *testing.T) {
 	for name, custom := range renderCases {
 		t.Run(name, func(t *testing.T) {
-			rendered, err := dockerfile.Render(base, custom)
+			rendered, err := dockerfile.Render(onBase, custom)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +60,7 @@ func TestS34RenderGolden(t *testing.T) {
 
 func TestRenderedReadsBack(t *testing.T) {
 	for name, custom := range renderCases {
-		rendered, err := dockerfile.Render(base, custom)
+		rendered, err := dockerfile.Render(onBase, custom)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,10 +68,10 @@ func TestRenderedReadsBack(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if file.Base() != base {
-			t.Errorf("%s: base %q", name, file.Base())
+		if file.Configs().Base != base {
+			t.Errorf("%s: base %q", name, file.Configs().Base)
 		}
-		if again, err := file.Render(base); file.HasContent() && strings.Contains(custom, "FROM") && (err != nil || again != rendered) {
+		if again, err := file.Render(onBase); file.HasContent() && strings.Contains(custom, "FROM") && (err != nil || again != rendered) {
 			t.Errorf("%s: rendered again:\n%q\nwant:\n%q (%v)", name, again, rendered, err)
 		}
 		if strings.Contains(custom, "FROM") && file.Custom() != custom {
@@ -76,30 +80,37 @@ func TestRenderedReadsBack(t *testing.T) {
 	}
 }
 
-// TestConfigLast: the stage configs is the base alone, and all else is as ever.
+// TestConfigLast: the stage configs has no config, and all else is as ever.
 func TestConfigLast(t *testing.T) {
-	for name, custom := range renderCases {
-		first, err := dockerfile.Parse(custom)
-		if err != nil {
-			t.Fatal(err)
-		}
-		with, err := first.Render(base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		without, err := first.ConfigLast().Render(base)
-		if err != nil || first.IsConfigLast() {
-			t.Fatal(err)
-		}
-		if add := "ADD " + dockerfile.ConfigLayerFile + " /\n"; strings.Replace(with, add, "", 1) != without || strings.Contains(without, add) {
-			t.Errorf("%s: rendered\n%s\nand\n%s", name, with, without)
-		}
-		back, err := dockerfile.ParseRendered(without)
-		if err != nil || !back.IsConfigLast() || back.Base() != base {
-			t.Fatalf("%s: read back: %v", name, err)
-		}
-		if again, err := back.Render(base); strings.Contains(custom, "FROM") && (err != nil || again != without) {
-			t.Errorf("%s: rendered again\n%s", name, again)
+	add := "ADD " + dockerfile.ConfigLayerFile + " /\n"
+	for _, configs := range []dockerfile.Configs{
+		{Base: base}, {Base: base, Packages: ospackages.New([]string{"usbguard"}, "realtime"), Extensions: "quay.io/openshift/extensions:1"},
+	} {
+		last := configs
+		last.ConfigLast = true
+		for name, custom := range renderCases {
+			file, err := dockerfile.Parse(custom)
+			if err != nil {
+				t.Fatal(err)
+			}
+			with, err := file.Render(configs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			without, err := file.Render(last)
+			if err != nil || strings.ReplaceAll(with, add, "") != without {
+				t.Errorf("%s: rendered\n%s\nand\n%s", name, with, without)
+			}
+			back, err := dockerfile.ParseRendered(without)
+			if err != nil || !reflect.DeepEqual(back.Configs(), last) {
+				t.Fatalf("%s: read back: %+v, %v", name, back, err)
+			}
+			if again, err := back.Render(last); strings.Contains(custom, "FROM") && (err != nil || again != without) {
+				t.Errorf("%s: rendered again\n%s", name, again)
+			}
+			if installs := !configs.Packages.IsZero(); back.InstallsPackages(1, 2) != installs || back.InstallsPackages(1, 3) {
+				t.Errorf("%s: the step that installs packages is another", name)
+			}
 		}
 	}
 }
@@ -107,23 +118,19 @@ func TestConfigLast(t *testing.T) {
 // TestConfigLastIsNotTheUsers: a first step that looks like ours is the user's.
 func TestConfigLastIsNotTheUsers(t *testing.T) {
 	custom := final + "ADD " + dockerfile.ConfigLayerFile + " /\nRUN true\n"
-	file, err := dockerfile.Parse(custom)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rendered, err := file.ConfigLast().Render(base)
+	rendered, err := dockerfile.Render(dockerfile.Configs{Base: base, ConfigLast: true}, custom)
 	if err != nil {
 		t.Fatal(err)
 	}
 	back, err := dockerfile.ParseRendered(rendered)
-	if err != nil || !back.IsConfigLast() || back.Custom() != custom {
+	if err != nil || !back.Configs().ConfigLast || back.Custom() != custom {
 		t.Errorf("read back %+v, %v", back, err)
 	}
 }
 
 func TestRenderRefusesBaseImages(t *testing.T) {
 	for _, image := range []string{"", "a b", "a\nRUN x", "$BASE", "a\\"} {
-		if _, err := dockerfile.Render(image, ""); !errors.Is(err, dockerfile.ErrBaseImage) {
+		if _, err := dockerfile.Render(dockerfile.Configs{Base: image}, ""); !errors.Is(err, dockerfile.ErrBaseImage) {
 			t.Errorf("%q: error = %v, want ErrBaseImage", image, err)
 		}
 	}
@@ -157,7 +164,7 @@ func FuzzRender(f *testing.F) {
 			}
 			return
 		}
-		rendered, err := file.Render(base)
+		rendered, err := file.Render(onBase)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,12 +176,18 @@ func FuzzRender(f *testing.F) {
 		if file.HasContent() && before+after != custom {
 			t.Fatalf("custom text changed: %q", rendered)
 		}
-		again, err := dockerfile.ParseRendered(rendered)
+		withPackages, err := file.Render(packageCases["all"])
 		if err != nil {
-			t.Fatalf("rendered text does not parse: %v\n%q", err, rendered)
+			t.Fatal(err)
 		}
-		if again.NeedsBuild() != file.NeedsBuild() {
-			t.Fatalf("the rendered text is read differently: %q", rendered)
+		for _, rendered := range []string{rendered, withPackages} {
+			again, err := dockerfile.ParseRendered(rendered)
+			if err != nil {
+				t.Fatalf("rendered text does not parse: %v\n%q", err, rendered)
+			}
+			if again.NeedsBuild() != file.NeedsBuild() || file.HasContent() && again.Custom() != custom {
+				t.Fatalf("the rendered text is read differently: %q", rendered)
+			}
 		}
 	})
 }

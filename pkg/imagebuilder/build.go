@@ -56,7 +56,7 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if program.proxy, err = readProxy(options.ProxyDir); err != nil {
 		return result, err
 	}
-	volumes, err := program.volumes(options.StepFilesDir)
+	volumes, err := program.volumes(options.StepFilesDir, file)
 	if err != nil {
 		return result, err
 	}
@@ -126,6 +126,9 @@ func buildFailure(err error, log *buildLog, file *dockerfile.File, platform stri
 	step := &FailedStep{Text: log.text, ExitCode: log.exitCode, Log: log.log.end()}
 	if step.ExitCode == 0 {
 		step.ExitCode = exit.code
+	}
+	if file.InstallsPackages(log.stage, log.number) {
+		return installFailure(step, log, file.Configs())
 	}
 	where := "the step"
 	if at, found := file.Find(log.stage, log.number, log.text); found {

@@ -141,14 +141,17 @@ func TestDriverFallsBackWithAReason(t *testing.T) {
 // prepared runs Prepare with logins, and checks that they do not stay.
 func prepared(t *testing.T, in *inputs, custom string) (volumes, error) {
 	t.Helper()
-	return preparedFor(t, in, custom, "")
+	return preparedFor(t, in, dockerfile.Configs{}, custom, "")
 }
 
-func preparedFor(t *testing.T, in *inputs, custom, architecture string) (volumes, error) {
+// preparedFor does that for an architecture, with a stage configs that may have
+// more than the base.
+func preparedFor(t *testing.T, in *inputs, configs dockerfile.Configs, custom, architecture string) (volumes, error) {
 	t.Helper()
 	base := in.pushBase(t)
+	configs.Base = base
 	in.server.Push(t, "tools/one:7", osImage(t, "amd64"))
-	text, err := dockerfile.Render(base, strings.ReplaceAll(custom, "HOST", in.server.Host))
+	text, err := dockerfile.Render(configs, strings.ReplaceAll(custom, "HOST", in.server.Host))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,8 +221,8 @@ func TestPreparePullsByDigestAndLeavesNoLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, err := dockerfile.ParseRendered(string(text))
-	if err != nil || "docker://"+file.Base() != pulls[0] {
-		t.Errorf("Dockerfile is on %q, %v", file.Base(), err)
+	if err != nil || "docker://"+file.Configs().Base != pulls[0] {
+		t.Errorf("Dockerfile is on %q, %v", file.Configs().Base, err)
 	}
 	if info, err := os.Stat(filepath.Join(dirs.work.context(), dockerfile.ConfigLayerFile)); err != nil || info.Size() == 0 {
 		t.Errorf("config layer: %v", err)

@@ -16,7 +16,7 @@ const custom = "FROM configs AS final\nRUN echo fine\n\nRUN echo before; \\\n  n
 
 func rendered(t *testing.T, text string) *dockerfile.File {
 	t.Helper()
-	whole, err := dockerfile.Render("quay.io/base:1", text)
+	whole, err := dockerfile.Render(dockerfile.Configs{Base: "quay.io/base:1"}, text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (in *inputs) last(t *testing.T, run lastRun) (result buildspec.Result, ran 
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := file.ConfigLast().Render(run.base)
+	text, err := file.Render(dockerfile.Configs{Base: run.base, ConfigLast: true})
 	if err != nil {
 		t.Fatal(err)
 	}

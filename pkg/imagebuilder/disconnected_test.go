@@ -68,7 +68,7 @@ func TestPreparePullsFromTheMirror(t *testing.T) {
 	}
 	in := newInputs(t, ignition)
 	in.pushBase(t)
-	text, err := dockerfile.Render(elsewhere+"/os/base:1", "FROM configs AS final\nRUN true\n")
+	text, err := dockerfile.Render(dockerfile.Configs{Base: elsewhere + "/os/base:1"}, "FROM configs AS final\nRUN true\n")
 	if err != nil {
 		t.Fatal(err)
 	}

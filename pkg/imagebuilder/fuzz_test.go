@@ -17,7 +17,7 @@ func FuzzBuildLog(f *testing.F) {
 	f.Add("FROM configs AS final\n", "x[0/0] STEP 0/0: \nGetting image source signatures\nError: ")
 	f.Add(custom, `{"succeeded":true,"digest":"sha256:6666"}`)
 	f.Fuzz(func(t *testing.T, text, output string) {
-		whole, err := dockerfile.Render("quay.io/base:1", text)
+		whole, err := dockerfile.Render(dockerfile.Configs{Base: "quay.io/base:1"}, text)
 		if err != nil {
 			return // no such file is built
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 )
@@ -33,7 +34,7 @@ func otherArchitecture() string {
 func share(t *testing.T, in *inputs, architecture string) volumes {
 	t.Helper()
 	fakeBuildah(t, "exit 0")
-	dirs, err := preparedFor(t, in, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
+	dirs, err := preparedFor(t, in, dockerfile.Configs{}, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestPlatformThatABaseDoesNotHave(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			fakeBuildah(t, "exit 0")
-			_, err := preparedFor(t, newInputs(t, ignition), row.custom, row.architecture)
+			_, err := preparedFor(t, newInputs(t, ignition), dockerfile.Configs{}, row.custom, row.architecture)
 			if reasonOf(err) != api.ReasonPullFailed || !strings.Contains(err.Error(), row.message) {
 				t.Errorf("error = %v", err)
 			}
@@ -217,7 +218,7 @@ func TestBuildahIsToldOfAnotherPlatform(t *testing.T) {
 	for _, architecture := range []string{"", runtime.GOARCH, otherArchitecture()} {
 		calls := fakeBuildah(t, "exit 0")
 		in := newInputs(t, ignition)
-		dirs, err := preparedFor(t, in, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
+		dirs, err := preparedFor(t, in, dockerfile.Configs{}, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
 		if err != nil {
 			t.Fatal(err)
 		}

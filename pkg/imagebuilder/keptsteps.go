@@ -31,7 +31,15 @@ func tagged(finalImage, tag string) (string, error) {
 // may lack what a rebuild was asked for. That it cannot be looked for costs time
 // and is no failure.
 func (p *preparation) findKeptSteps(ctx context.Context, base *registry.BaseImage, file *dockerfile.File) error {
-	inputs := names.StepsInputs{BaseDigest: base.Digest, CustomDockerfile: file.Custom()}
+	// By what they are, not by what they are called.
+	text, err := file.Render(dockerfile.Configs{Base: "base", Packages: file.Configs().Packages, Extensions: "extensions", ConfigLast: true})
+	if err != nil {
+		return err
+	}
+	inputs := names.StepsInputs{BaseDigest: base.Digest, Dockerfile: text}
+	if p.extensions != nil {
+		inputs.Images = append(inputs.Images, [2]string{"extensions", p.extensions.chosen.Digest})
+	}
 	for _, image := range p.named {
 		inputs.Images = append(inputs.Images, [2]string{image.name, image.chosen.Digest})
 	}

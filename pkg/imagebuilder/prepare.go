@@ -76,17 +76,20 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	if err != nil {
 		return result, err
 	}
-	if p.named, err = p.openNamed(ctx, file.Images()); err != nil {
+	if err := checkArchitecture(config.Name, file.Configs().Packages, image.Platform); err != nil {
+		return result, err
+	}
+	if err := p.openOthers(ctx, file); err != nil {
 		return result, err
 	}
 	p.plan = plan{BaseImage: options.BaseImage, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest, Bases: basesOf(base)}
-	if file.IsConfigLast() {
+	if file.Configs().ConfigLast {
 		if err := p.findKeptSteps(ctx, image, file); err != nil || p.plan.KeptSteps != "" {
 			return result, err
 		}
 	}
 
-	progress.Step("pull", "pulling %s (%s)", plural(1+len(p.named), "image"), image.Platform)
+	progress.Step("pull", "pulling %s (%s)", plural(countImages(file), "image"), image.Platform)
 	group, groupCtx := errgroup.WithContext(ctx)
 	pulled := &pulled{layers: map[string]bool{}}
 	group.Go(func() error { return p.pullAll(groupCtx, base, image, pulled) })
@@ -104,10 +107,12 @@ type preparation struct {
 	clients  *clients
 	progress *Progress
 	named    []namedImage
-	plan     plan
+	// extensions is the image that packages are installed from; nil for none.
+	extensions *namedImage
+	plan       plan
 }
 
-// namedImage is an image that the custom Dockerfile names.
+// namedImage is an image besides the base.
 type namedImage struct {
 	name   string
 	opened *registry.Base
@@ -136,30 +141,45 @@ func (p *preparation) layOut(ctx context.Context, config *mcfgv1.MachineConfig, 
 	return p.writeContext(layer)
 }
 
-func (p *preparation) openNamed(ctx context.Context, images []string) ([]namedImage, error) {
-	named := make([]namedImage, len(images))
+// openOthers reads the manifests of the images besides the base.
+func (p *preparation) openOthers(ctx context.Context, file *dockerfile.File) error {
+	images, extensions := file.Images(), file.Configs().Extensions
+	p.named = make([]namedImage, len(images))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, image := range images {
-		group.Go(func() error {
-			opened, err := p.clients.pull.Open(groupCtx, image)
-			if err != nil {
-				return fail(api.ReasonPullFailed, fmt.Errorf("image of the custom Dockerfile: %w", err))
-			}
-			chosen, err := forPlatform(opened, p.options.Architecture)
-			named[i] = namedImage{image, opened, chosen}
+		group.Go(func() (err error) {
+			p.named[i], err = p.openOther(groupCtx, "image of the custom Dockerfile", image)
 			return err
 		})
 	}
-	return named, group.Wait()
+	if extensions != "" {
+		group.Go(func() error {
+			opened, err := p.openOther(groupCtx, "extensions image", extensions)
+			p.extensions = &opened
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func (p *preparation) openOther(ctx context.Context, what, image string) (namedImage, error) {
+	opened, err := p.clients.pull.Open(ctx, image)
+	if err != nil {
+		return namedImage{}, fail(api.ReasonPullFailed, fmt.Errorf("%s: %w", what, err))
+	}
+	chosen, err := forPlatform(opened, p.options.Architecture)
+	return namedImage{image, opened, chosen}, err
 }
 
 // pulled is what lies in the store.
 type pulled struct {
-	driver  storageDriver
-	base    string // the name of the base image there
-	bytes   int64
-	layers  map[string]bool
-	present []handover.Layer // in the final image's repository
+	driver storageDriver
+	base   string // the name of the base image there
+	// extensions is the name of the extensions image there, by digest; empty for none.
+	extensions string
+	bytes      int64
+	layers     map[string]bool
+	present    []handover.Layer // in the final image's repository
 }
 
 func (p *pulled) add(image *registry.BaseImage) {
@@ -225,6 +245,11 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	if p.extensions != nil {
+		if into.extensions, err = p.pullOther(ctx, program, flags, *p.extensions, into); err != nil {
+			return err
+		}
+	}
 	for _, image := range p.named {
 		if err := p.pullNamed(ctx, program, flags, image, into); err != nil {
 			return err
@@ -233,26 +258,32 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	return nil
 }
 
+// pullOther pulls an image besides the base, by its digest, and returns its name by that.
+func (p *preparation) pullOther(ctx context.Context, program *buildah, flags []string, image namedImage, into *pulled) (string, error) {
+	noteMirror(image.opened, p.progress)
+	byDigest, err := pinned(image.name, image.opened.Digest)
+	if err != nil {
+		return "", err
+	}
+	if err := p.mirror(program, image.opened); err != nil {
+		return "", err
+	}
+	if err := p.pull(ctx, program, flags, byDigest); err != nil {
+		return "", err
+	}
+	into.add(image.chosen)
+	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, size(imageBytes(image.chosen)))
+	return byDigest, nil
+}
+
 // pullNamed pulls an image that the custom Dockerfile names, so that it has that
 // name in the store. One that is named by a digest is pulled by it, since an
 // index's digest leads to the image of this platform only in its own name; of
 // any other, the digest is asked for once and the name given afterwards.
 func (p *preparation) pullNamed(ctx context.Context, program *buildah, flags []string, image namedImage, into *pulled) error {
-	noteMirror(image.opened, p.progress)
-	byDigest, err := pinned(image.name, image.opened.Digest)
-	if err != nil {
+	byDigest, err := p.pullOther(ctx, program, flags, image, into)
+	if err != nil || strings.Contains(image.name, "@") {
 		return err
-	}
-	if err := p.mirror(program, image.opened); err != nil {
-		return err
-	}
-	if err := p.pull(ctx, program, flags, byDigest); err != nil {
-		return err
-	}
-	into.add(image.chosen)
-	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, size(imageBytes(image.chosen)))
-	if strings.Contains(image.name, "@") {
-		return nil
 	}
 	return program.run(ctx, func(string) {}, "tag", byDigest, storeName(image.name))
 }
@@ -302,7 +333,9 @@ func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) [
 }
 
 func (p *preparation) writePlan(image *registry.BaseImage, file *dockerfile.File, into *pulled) error {
-	text, err := file.Render(into.base)
+	configs := file.Configs()
+	configs.Base, configs.Extensions = into.base, into.extensions
+	text, err := file.Render(configs)
 	if err != nil {
 		return err
 	}

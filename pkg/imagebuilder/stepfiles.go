@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 )
 
 // maxStepFile bounds one of them; a ConfigMap or Secret has less.
@@ -18,8 +19,10 @@ const maxStepFile = 4 << 20
 // volumes returns the flags that show the steps their files, which lie below from
 // (buildspec.StepFiles). Those are copied first: what the kubelet mounts is a link
 // to a link, in a mount that a user namespace may not mount again. A directory
-// without files is left out, since it would hide what the base image has there.
-func (b *buildah) volumes(from string) ([]string, error) {
+// without files is left out, since it would hide what the base image has there. The
+// step that installs packages puts away for its time what else is in the directory
+// of repositories: that one it must write.
+func (b *buildah) volumes(from string, file *dockerfile.File) ([]string, error) {
 	var flags []string
 	for _, name := range slices.Sorted(maps.Keys(buildspec.StepFiles)) {
 		dir, to := filepath.Join(b.tmp, "steps", name), buildspec.StepFiles[name]
@@ -27,9 +30,14 @@ func (b *buildah) volumes(from string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("laying out %s for the steps: %w", to, err)
 		}
-		if count > 0 {
-			flags = append(flags, "--volume", dir+":"+to+":ro")
+		if count == 0 {
+			continue
 		}
+		mode := "ro"
+		if to == dockerfile.RepositoriesDir && !file.Configs().Packages.IsZero() {
+			mode = "rw"
+		}
+		flags = append(flags, "--volume", dir+":"+to+":"+mode)
 	}
 	return flags, nil
 }

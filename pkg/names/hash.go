@@ -73,18 +73,18 @@ func ImageHash(in Inputs) string {
 // stepsVersion changes with how an image is made of what StepsKey covers.
 const stepsVersion = "steps-v1"
 
-// StepsInputs is what the result of a custom Dockerfile is a function of, as far
-// as one can know, when no config is below it.
+// StepsInputs is what the result of a Dockerfile's steps is a function of, as far as
+// one can know, when no config is below it.
 type StepsInputs struct {
-	BaseDigest       string // of the image for one platform
-	CustomDockerfile string
+	BaseDigest string // of the image for one platform
+	Dockerfile string
 	// Images are the names in the Dockerfile and the digests for the platform.
 	Images [][2]string
 	// RebuildToken asks for the steps to be run again.
 	RebuildToken string
 }
 
-// StepsKey identifies the result of a custom Dockerfile: 64 hex digits.
+// StepsKey identifies that result: 64 hex digits.
 func StepsKey(in StepsInputs) string {
 	return hex.EncodeToString(stepsSum(in))
 }
@@ -105,7 +105,7 @@ func IndexTag(digest string) (string, error) {
 }
 
 func stepsSum(in StepsInputs) []byte {
-	parts := []string{stepsVersion, in.BaseDigest, in.CustomDockerfile, in.RebuildToken}
+	parts := []string{stepsVersion, in.BaseDigest, in.Dockerfile, in.RebuildToken}
 	for _, image := range in.Images {
 		parts = append(parts, image[0], image[1])
 	}

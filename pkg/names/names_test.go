@@ -244,16 +244,16 @@ func TestRendered(t *testing.T) {
 // TestStepsKey: each input makes another key, and another tag; the key of the
 // same inputs stays, or every cached result of every fleet is lost.
 func TestStepsKey(t *testing.T) {
-	in := StepsInputs{BaseDigest: "sha256:b", CustomDockerfile: "FROM configs AS final\n", Images: [][2]string{{"a", "sha256:a"}, {"c", "sha256:c"}}, RebuildToken: "r"}
+	in := StepsInputs{BaseDigest: "sha256:b", Dockerfile: "FROM configs AS final\n", Images: [][2]string{{"a", "sha256:a"}, {"c", "sha256:c"}}, RebuildToken: "r"}
 	seen := map[string]string{StepsKey(in): "all"}
 	for what, change := range map[string]func(*StepsInputs){
 		"base":         func(in *StepsInputs) { in.BaseDigest += "x" },
-		"dockerfile":   func(in *StepsInputs) { in.CustomDockerfile += "x" },
+		"dockerfile":   func(in *StepsInputs) { in.Dockerfile += "x" },
 		"token":        func(in *StepsInputs) { in.RebuildToken += "x" },
 		"an image":     func(in *StepsInputs) { in.Images = in.Images[:1] },
 		"its name":     func(in *StepsInputs) { in.Images = [][2]string{{"b", "sha256:a"}, {"c", "sha256:c"}} },
 		"its digest":   func(in *StepsInputs) { in.Images = [][2]string{{"a", "sha256:b"}, {"c", "sha256:c"}} },
-		"other places": func(in *StepsInputs) { in.BaseDigest, in.CustomDockerfile = in.CustomDockerfile, in.BaseDigest },
+		"other places": func(in *StepsInputs) { in.BaseDigest, in.Dockerfile = in.Dockerfile, in.BaseDigest },
 	} {
 		other := in
 		change(&other)

@@ -145,11 +145,16 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
 	}
-	last := custom.NeedsBuild() && in.Settings.ConfigLayerOrder == api.ConfigLayerLast
-	if last {
-		custom = custom.ConfigLast()
+	runs := custom.NeedsBuild() || !in.Config.Packages.IsZero()
+	configs := dockerfile.Configs{
+		Base: base, Packages: in.Config.Packages, ConfigLast: runs && in.Settings.ConfigLayerOrder == api.ConfigLayerLast,
 	}
-	rendered, err := custom.Render(base)
+	if !configs.Packages.IsZero() {
+		if configs.Extensions, err = usedExtensionsImage(in); err != nil {
+			return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
+		}
+	}
+	rendered, err := custom.Render(configs)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidDockerfile, err.Error()}
 	}
@@ -158,7 +163,7 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		builder = in.DefaultBuilderImage
 	}
 	architectures := in.Settings.Architectures
-	if !custom.NeedsBuild() {
+	if !runs {
 		architectures = nil // the base's platforms are all made, by one pod
 	}
 	return &buildspec.Request{
@@ -167,8 +172,8 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		Object:           buildspec.Objects(in.RunKind, names.Builds(in.TargetConfig, architectures)),
 		Architectures:    architectures,
 		Dockerfile:       rendered,
-		CustomContent:    custom.NeedsBuild(),
-		ConfigLayerLast:  last,
+		CustomContent:    runs,
+		ConfigLayerLast:  configs.ConfigLast,
 		BaseImage:        base,
 		FinalImage:       in.Settings.Repository + ":" + names.Tag(in.TargetConfig),
 		ImageLabels:      imageLabels(in, base),
@@ -201,6 +206,21 @@ func extensionsImage(in Inputs) string {
 		return in.Config.ExtensionsImage
 	}
 	return in.Settings.ExtensionsImage
+}
+
+// usedExtensionsImage is the extensions image where something is installed from it.
+func usedExtensionsImage(in Inputs) (string, error) {
+	if in.Config.ExtensionsImage != "" {
+		if err := buildconfig.CheckPullspec(in.Config.ExtensionsImage); err != nil {
+			return "", fmt.Errorf("spec.baseOSExtensionsContainerImage of MachineConfig %q: %w", in.TargetConfig, err)
+		}
+	}
+	image := extensionsImage(in)
+	if image == "" {
+		return "", fmt.Errorf("no extensions image to install %s from, which MachineConfig %q asks for: its spec.baseOSExtensionsContainerImage is empty and ConfigMap/%s has no %s; set one of them",
+			in.Config.Packages, in.TargetConfig, api.ConfigMapOSImageURL, api.KeyBaseOSExtensionsContainerImage)
+	}
+	return image, nil
 }
 
 func imageLabels(in Inputs, base string) map[string]string {

@@ -120,7 +120,9 @@ var remedies = map[string]string{
 	api.ReasonPushFailed:            "check " + api.KeyFinalImagePullspec + ", the Secret to push with and that the registry can be reached, then " + tryAgain,
 	api.ReasonInvalidConfig:         "correct it, then " + tryAgain,
 	api.ReasonInvalidRenderedConfig: "correct the MachineConfig that the message names",
-	api.ReasonUnconfirmedDigest:     "check that the registry keeps what is pushed to it, then " + tryAgain,
+	api.ReasonExtensionsFailed: "correct spec.extensions and spec.kernelType of the MachineConfigs, or use the extensions image that belongs to the base image (" +
+		api.KeyBaseOSExtensionsContainerImage + " in ConfigMap/" + api.ConfigMapOSImageURL + "); when that has changed under the same name, " + tryAgain,
+	api.ReasonUnconfirmedDigest: "check that the registry keeps what is pushed to it, then " + tryAgain,
 }
 
 func try(attempt, retries int) string {

@@ -288,7 +288,7 @@ func failedRecord(d Desired, s state, now time.Time) Record {
 
 // hopeless are the reasons of a failed run that another try cannot change.
 // Settings are not among them: a Secret may be mended without new inputs.
-var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig}
+var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig, api.ReasonExtensionsFailed}
 
 // RebuildToken returns the token that a pool's inputs carry: the annotation's
 // while it asks for something, else the one that the target config was built

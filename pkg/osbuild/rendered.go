@@ -3,7 +3,6 @@ package osbuild
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,11 +11,12 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
 
 // summaryVersion changes when Summarize comes to say something else of the same
 // MachineConfig.
-const summaryVersion = 2
+const summaryVersion = 3
 
 // RenderedConfig is what the decisions need of a rendered MachineConfig. A
 // record keeps that of what was built, so that a controller which starts need
@@ -31,6 +31,8 @@ type RenderedConfig struct {
 	SpecHash        string `json:"specHash"`
 	OSImageURL      string `json:"osImageURL,omitempty"`
 	ExtensionsImage string `json:"extensionsImage,omitempty"`
+	// Packages are what the extensions and the kernel type ask for.
+	Packages ospackages.Wanted `json:"packages,omitzero"`
 	// Unsupported says what of the spec cannot be built; nil when all can.
 	Unsupported error `json:"-"`
 	// Warnings say what of the spec is not part of an image.
@@ -42,10 +44,6 @@ func (r *RenderedConfig) Of(m metav1.Object) bool {
 	return r.Version == summaryVersion && r.UID != "" && r.UID == m.GetUID() && r.Generation == m.GetGeneration()
 }
 
-// kernelTypeDefault is the kernel that a base image comes with
-// (MachineConfigSpec.kernelType; empty means the same).
-const kernelTypeDefault = "default"
-
 // Summarize reads a MachineConfig. Its error is one of encoding; a config that
 // cannot be built is summarized all the same.
 func Summarize(mc *mcfgv1.MachineConfig) (*RenderedConfig, error) {
@@ -56,7 +54,7 @@ func Summarize(mc *mcfgv1.MachineConfig) (*RenderedConfig, error) {
 	r := &RenderedConfig{
 		Name: mc.Name, Version: summaryVersion, UID: mc.UID, Generation: mc.Generation, SpecHash: hash,
 		OSImageURL: mc.Spec.OSImageURL, ExtensionsImage: mc.Spec.BaseOSExtensionsContainerImage,
-		Unsupported: unsupported(mc.Spec),
+		Packages: ospackages.New(mc.Spec.Extensions, mc.Spec.KernelType), Unsupported: unsupported(mc.Spec),
 	}
 	if len(mc.Spec.KernelArguments) > 0 {
 		r.Warnings = append(r.Warnings, Warning{api.EventNotInImage, fmt.Sprintf("spec.kernelArguments of MachineConfig %q are part of the image only where the base image has bootc; elsewhere the node's own agent has to set them", mc.Name)})
@@ -81,11 +79,5 @@ func unsupported(spec mcfgv1.MachineConfigSpec) error {
 	if err := ignition.Check(spec.Config.Raw); err != nil {
 		return fmt.Errorf("spec.config: %w", err)
 	}
-	if len(spec.Extensions) > 0 {
-		return fmt.Errorf("spec.extensions: %s: this version installs no extensions; remove them, or install the packages in a custom Dockerfile", strings.Join(spec.Extensions, ", "))
-	}
-	if spec.KernelType != "" && spec.KernelType != kernelTypeDefault {
-		return fmt.Errorf("spec.kernelType: %q: this version installs no kernel; use %q, or install it in a custom Dockerfile", spec.KernelType, kernelTypeDefault)
-	}
-	return nil
+	return ospackages.New(spec.Extensions, spec.KernelType).Check()
 }

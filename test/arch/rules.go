@@ -17,6 +17,7 @@ var pure = []string{
 	"pkg/executor",
 	"pkg/ignition/spec2",
 	"pkg/osbuild",
+	"pkg/ospackages",
 	"pkg/poolstatus",
 	"pkg/proxy",
 	"pkg/redact",

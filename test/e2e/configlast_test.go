@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
@@ -16,7 +17,8 @@ import (
 func TestConfigLayerLast(t *testing.T) {
 	s := newScenario(t)
 	s.configure(map[string]string{api.KeyConfigLayerOrder: api.ConfigLayerLast})
-	s.customDockerfile("FROM configs AS final\n" +
+	// The registry outlives the test, and with it what steps left in an earlier one.
+	s.customDockerfile("# " + time.Now().String() + "\nFROM configs AS final\n" +
 		"RUN test ! -e /etc/generation && useradd --system --uid 900 agent && head -c 8 /dev/urandom | od -An -tx1 > /etc/once\n")
 	generation := func(name, content string) string {
 		mc := live.FileConfig(name, "/etc/generation", content)
