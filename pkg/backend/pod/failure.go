@@ -93,7 +93,9 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 	}
 	o.Result, o.Log = result, result.Log
 	believeBase(o, p)
-	if result.Reason != "" && !theirs {
+	// That packages are missing is no step's to say, but who says so falsely ends no
+	// more than their own build.
+	if result.Reason != "" && !theirs || result.Reason == api.ReasonExtensionsFailed {
 		o.Reason = result.Reason
 	}
 	if o.Reason == api.ReasonBuildInterrupted {
