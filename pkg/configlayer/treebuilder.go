@@ -67,9 +67,10 @@ func NewTreeBuilder() *TreeBuilder {
 // Builder returns a builder that holds the tree, to which more layers can be
 // added. The tree stays as it is.
 func (t *Tree) Builder() *TreeBuilder {
-	nodes := make([]*layerNode, len(t.name))
+	nodes, details := make([]*layerNode, len(t.name)), 0
 	for i := range t.name {
 		n := &layerNode{name: t.name[i], layer: int(t.layer[i]), file: t.layerFile(int32(i), nodes)}
+		details += n.file.details()
 		if nodes[i] = n; i == 0 {
 			continue
 		}
@@ -79,7 +80,7 @@ func (t *Tree) Builder() *TreeBuilder {
 		}
 		n.parent.children[n.name] = n
 	}
-	return &TreeBuilder{layers: t.Layers(), root: nodes[0], count: len(nodes)}
+	return &TreeBuilder{layers: t.Layers(), root: nodes[0], count: len(nodes), details: details}
 }
 
 // layerFile is the file of path i; nodes are those of all paths before it.

@@ -2,8 +2,6 @@ package dockerfile_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -29,19 +27,7 @@ func TestPackagesGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", "packages-"+name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(rendered), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if rendered != string(want) {
-				t.Errorf("rendered:\n%s\nwant:\n%s", rendered, want)
-			}
+			checkGolden(t, "packages-"+name, rendered)
 		})
 	}
 }

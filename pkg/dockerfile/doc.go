@@ -14,7 +14,10 @@
 //	…
 //	ADD machine-config.tar /
 //
-// Before the first FROM and not at the top, because parser directives must stay
+// Where the config is laid on what the steps leave, the lines with ADD are not
+// there.
+//
+// The block stands before the first FROM and not at the top, because parser directives must stay
 // the first lines, and because an ARG for use in FROM must stand before every
 // stage. The last stage of the custom text is FROM configs AS final.
 //

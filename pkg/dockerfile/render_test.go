@@ -41,20 +41,25 @@ func TestS34RenderGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(rendered), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if rendered != string(want) {
-				t.Errorf("rendered:\n%q\nwant:\n%q", rendered, want)
-			}
+			checkGolden(t, name, rendered)
 		})
+	}
+}
+
+func checkGolden(t *testing.T, name, rendered string) {
+	t.Helper()
+	golden := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(golden, []byte(rendered), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rendered != string(want) {
+		t.Errorf("rendered:\n%q\nwant:\n%q", rendered, want)
 	}
 }
 
@@ -137,7 +142,7 @@ func TestRenderRefusesBaseImages(t *testing.T) {
 }
 
 func TestParseRenderedRefusesOthers(t *testing.T) {
-	for _, text := range []string{"", final, "FROM a AS config\n"} {
+	for _, text := range []string{"", final, "FROM a AS configs\n"} {
 		if _, err := dockerfile.ParseRendered(text); !errors.Is(err, dockerfile.ErrNotRendered) {
 			t.Errorf("%q: error = %v, want ErrNotRendered", text, err)
 		}

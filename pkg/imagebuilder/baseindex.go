@@ -67,8 +67,7 @@ func (b *baseIndexes) tree(ctx context.Context, image *registry.BaseImage) (*con
 // treeBelow returns the kept index of the image below, if that is what the first
 // layers are; else an empty one.
 func (b *baseIndexes) treeBelow(ctx context.Context, image *registry.BaseImage) *configlayer.Tree {
-	nothing := configlayer.NewTreeBuilder().Tree()
-	tree := nothing
+	tree := configlayer.NewTreeBuilder().Tree()
 	if tag, err := b.tag(b.below); b.below != "" && err == nil {
 		if kept, err := b.load(ctx, tag, b.below); err == nil && isPrefix(kept.Layers(), image.Layers) {
 			tree = kept
@@ -78,7 +77,8 @@ func (b *baseIndexes) treeBelow(ctx context.Context, image *registry.BaseImage) 
 	for _, layer := range image.Layers[len(tree.Layers()):] {
 		bytes += layer.Size
 	}
-	b.progress.Note("nothing is known of this image: learning its files from %s, %s, once", plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
+	b.progress.Note("nothing is known of this image: learning its files from %s, %s, once",
+		plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
 	return tree
 }
 

@@ -8,9 +8,10 @@
 // Prepare, Build and Push make one from a custom Dockerfile, each in a container
 // of its own. Prepare pulls, with credentials, into a store on a shared volume,
 // and writes the config layer and the Dockerfile beside it. Build runs the steps
-// of the user with buildah and has no credential, in the environment or in any
-// file it can reach. Push runs nothing of the user's and talks to the registry
-// again. Where a build has a pod for each architecture, the last Push joins their
+// of the user with buildah and has no credential of a registry, in the environment
+// or in any file it can reach. Push runs nothing of the user's and talks to the
+// registry again. Where the config comes last, what the steps left is kept, and
+// Push lays the config on that. Where a build has a pod for each architecture, the last Push joins their
 // images by an index.
 //
 // What the config layer must know of the base's file system is an index, kept as

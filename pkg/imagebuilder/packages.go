@@ -13,9 +13,8 @@ import (
 
 // checkArchitecture refuses packages that are not made for an image's platform.
 func checkArchitecture(config string, wanted ospackages.Wanted, platform string) error {
-	_, architecture, _ := strings.Cut(platform, "/")
-	architecture, _, _ = strings.Cut(architecture, "/")
-	if err := wanted.CheckArchitecture(architecture); err != nil {
+	_, rest, _ := strings.Cut(platform, "/")
+	if err := wanted.CheckArchitecture(architectureOf(rest)); err != nil {
 		return fail(api.ReasonInvalidRenderedConfig, fmt.Errorf("MachineConfig %q cannot be built: %w", config, err))
 	}
 	return nil

@@ -227,8 +227,9 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 
 // fromRegistry looks for an image of these inputs that no record tells of, or
 // one that a run made which went before it was recorded. One that may be older
-// than the rebuild that was asked for does not count. A registry that refuses to say is no reason not to build: some do so for a
-// repository that the first push makes.
+// than the rebuild that was asked for does not count. A registry that refuses to
+// say is no reason not to build: some do so for a repository that the first push
+// makes.
 func (s *state) fromRegistry(d Desired, o Observed) bool {
 	switch a := o.Registry; {
 	case a == nil || a.Image != d.Request.FinalImage:

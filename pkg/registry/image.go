@@ -41,11 +41,7 @@ func (c *Client) Tag(ctx context.Context, pullspec, tag string) error {
 	if err != nil {
 		return failure(op, pullspec, err)
 	}
-	pusher, err := remote.NewPusher(c.options...)
-	if err != nil {
-		return failure(op, pullspec, err)
-	}
-	return failure(op, pullspec, pusher.Put(ctx, reference.Context().Tag(tag), rawManifest{found.Manifest, found.MediaType}))
+	return failure(op, pullspec, c.put(ctx, reference.Context().Tag(tag), rawManifest{found.Manifest, found.MediaType}))
 }
 
 // PushImage pushes an image to target, a repository with a tag, and returns its

@@ -26,7 +26,6 @@ func NewTransport(bundles [][]byte, through proxy.Config) (*http.Transport, erro
 	if err := through.Check(); err != nil {
 		return nil, err
 	}
-
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()

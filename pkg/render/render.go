@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
 
 var configKind = mcfgv1.GroupVersion.WithKind("MachineConfig")
@@ -100,7 +101,7 @@ func bounded(text string) string {
 // mergeFields merges all but the Ignition configs. Lists are never nil: the
 // API's schema wants them.
 func mergeFields(sources []*Source) mcfgv1.MachineConfigSpec {
-	merged := mcfgv1.MachineConfigSpec{KernelType: kernelDefault, KernelArguments: []string{}, Extensions: []string{}}
+	merged := mcfgv1.MachineConfigSpec{KernelType: ospackages.KernelDefault, KernelArguments: []string{}, Extensions: []string{}}
 	for _, s := range sources {
 		merged.OSImageURL = cmp.Or(s.spec.OSImageURL, merged.OSImageURL)
 		merged.BaseOSExtensionsContainerImage = cmp.Or(s.spec.BaseOSExtensionsContainerImage, merged.BaseOSExtensionsContainerImage)
@@ -109,7 +110,7 @@ func mergeFields(sources []*Source) mcfgv1.MachineConfigSpec {
 		merged.KernelArguments = append(merged.KernelArguments, s.spec.KernelArguments...)
 		merged.Extensions = append(merged.Extensions, s.spec.Extensions...)
 		merged.FIPS = merged.FIPS || s.spec.FIPS
-		if s.spec.KernelType != "" && s.spec.KernelType != kernelDefault {
+		if s.spec.KernelType != "" && s.spec.KernelType != ospackages.KernelDefault {
 			merged.KernelType = s.spec.KernelType
 		}
 	}

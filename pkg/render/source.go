@@ -9,13 +9,7 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
-)
-
-// Values of spec.kernelType (MachineConfigSpec). Empty means the default.
-const (
-	kernelDefault  = "default"
-	kernelRealtime = "realtime"
-	kernel64kPages = "64k-pages"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
 
 // Source is one MachineConfig as it was read. It is not changed any more and
@@ -69,7 +63,7 @@ func (s *Source) checkReferences(cfg ignition.Config) error {
 }
 
 func checkKernelType(kernelType string) error {
-	known := []string{kernelDefault, kernelRealtime, kernel64kPages}
+	known := []string{ospackages.KernelDefault, ospackages.KernelRealtime, ospackages.Kernel64kPages}
 	if kernelType == "" || slices.Contains(known, kernelType) {
 		return nil
 	}

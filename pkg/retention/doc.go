@@ -15,6 +15,9 @@
 // decision alone. The build loop uses no image that is marked, it waits until
 // the mark is gone; so an image that is being deleted is never annotated.
 //
+// What the steps left that an image was made of goes with the last such image, and
+// the images of an index go with it, unless another image has them too.
+//
 // # Forbidden
 //
 //   - Nothing is marked or deleted while the pool is on its way to another image.

@@ -46,11 +46,16 @@ var installs = map[string]install{
 	"dependency":   {extensions: []string{"sandboxed-containers"}, kernelType: "realtime"},
 	"unknown":      {extensions: []string{"usbgard"}},
 	"elsewhere":    {extensions: []string{"usbguard"}},
+	lateConfig:     {extensions: []string{"usbguard"}},
 	given:          {extensions: []string{"usbguard"}, dockerfile: "FROM configs AS final\nRUN cat /etc/yum.repos.d/* > /etc/seen\n"},
 }
 
-// given is the pool whose steps are given repositories.
-const given = "given"
+// Pools that are opted in late: the steps of one are given repositories, and the
+// config of the other is laid on what is installed.
+const (
+	given      = "given"
+	lateConfig = "late"
+)
 
 // TestExtensions installs packages from an extensions image on a base with dnf.
 func TestExtensions(t *testing.T) {
@@ -115,6 +120,20 @@ func TestExtensions(t *testing.T) {
 		s.must(err)
 		compareFiles(s.t, files, map[string]live.File{"etc/seen": file(0o644, 0, unreachable)})
 	})
+	s.prove("the config can be laid on the packages, and wins too", func(s *scenario) {
+		for pool := range installs {
+			s.must(cluster.OptOut(s.ctx, pool))
+		}
+		s.configure(map[string]string{api.KeyConfigLayerOrder: api.ConfigLayerLast})
+		s.must(cluster.OptIn(s.ctx, lateConfig))
+		files, err := s.builtFor(lateConfig).FilesAbove(below)
+		s.must(err)
+		usbguard := rpm{name: "usbguard"}
+		compareFiles(s.t, files, map[string]live.File{usbguard.file(): file(0o644, 0, "usbguard\n"), "etc/pool": file(0o644, 0, lateConfig)})
+		if s.record(configOf(lateConfig)).StepsImage == "" {
+			s.t.Error("what was installed is not kept")
+		}
+	})
 }
 
 // addInstalls makes the pools of installs and opts all in but one. The extensions
@@ -139,7 +158,7 @@ func (s *scenario) addInstalls(base, extensions string) {
 		}
 		s.must(cluster.SetMachineConfig(s.ctx, mc))
 		s.must(cluster.AddPool(s.ctx, pool, mc.Name))
-		if pool != given {
+		if pool != given && pool != lateConfig {
 			s.must(cluster.OptIn(s.ctx, pool))
 		}
 	}

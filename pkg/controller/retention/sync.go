@@ -159,7 +159,8 @@ func became(err error) metrics.Deletion {
 	}
 }
 
-// deleteOnce deletes what a tag or digest names, by digest. It leaves repeating to whoever asks again.
+// deleteOnce deletes what a tag or digest names, by digest. It leaves repeating to
+// whoever asks again.
 func deleteOnce(ctx context.Context, image string, a kube.RegistryAccess) error {
 	client, err := registry.NewClient(registry.Options{Credentials: a.Credentials, CAs: a.Authorities, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1}})
 	if err != nil {
