@@ -10,6 +10,7 @@ var pure = []string{
 	"pkg/backend",
 	"pkg/buildconfig",
 	"pkg/buildpod",
+	"pkg/buildreport",
 	"pkg/buildspec",
 	"pkg/configlayer",
 	"pkg/dockerconfig",
