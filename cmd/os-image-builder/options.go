@@ -42,6 +42,7 @@ type flags struct {
 	rebuildToken                          string
 	architecture, run                     string
 	architectures                         []string
+	baseDir, layerDir                     string
 }
 
 // groups of flags that commands share.
@@ -114,6 +115,11 @@ func labelFlags(set *pflag.FlagSet, f *flags) {
 	set.StringArrayVar(&f.labels, "label", nil, "label of the image, key=value; repeatable")
 }
 
+func layFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.baseDir, "base-dir", "", "root of the base image's file system")
+	set.StringVar(&f.layerDir, "layer-dir", "", "directory to make, with the config layer's files")
+}
+
 // commandSpec is what a command takes and does.
 type commandSpec struct {
 	name, about string
@@ -147,6 +153,12 @@ var commands = []commandSpec{
 		steps: imagebuilder.PushSteps, groups: []group{machineConfigFlags, registryFlags, proxyFlags, workFlags, handoverFlags, limitFlags, compressionFlags, labelFlags, architectureFlags, indexFlags},
 		required: []string{"work-dir", "handover-dir", "final-image"},
 		bind:     bindPush,
+	},
+	{
+		name: "lay", about: "write the config layer's files for a base image that is mounted, as in a step of a Dockerfile",
+		steps: imagebuilder.LaySteps, groups: []group{machineConfigFlags, layFlags},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-dir", "layer-dir"},
+		bind:     bindLay,
 	},
 }
 
@@ -328,6 +340,14 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebu
 			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,
 			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, Compression: registry.Compression(f.layerCompression),
 			Share: imagebuilder.Share{Architecture: f.architecture, Architectures: f.architectures, Run: f.run},
+		}, progress)
+	}
+}
+
+func bindLay(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+		return imagebuilder.Lay(ctx, imagebuilder.LayOptions{
+			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, BaseDir: f.baseDir, LayerDir: f.layerDir,
 		}, progress)
 	}
 }

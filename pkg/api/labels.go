@@ -49,6 +49,8 @@ const (
 	AnnotationArchitectures = ownPrefix + "architectures"
 	// AnnotationRun is what the pods of one run have in common, and no other.
 	AnnotationRun = ownPrefix + "run"
+	// AnnotationBuilder is one of the Builder values where that is not BuilderCustomPod.
+	AnnotationBuilder = ownPrefix + "builder"
 )
 
 // Annotations of a pool.

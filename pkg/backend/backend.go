@@ -12,8 +12,6 @@ import (
 // Backend runs image builds. All methods can be repeated: starting what is
 // started and removing what is gone are successes.
 type Backend interface {
-	// Kind is what users call a run's object: pod or build.
-	Kind() string
 	// Watch calls notify when a build comes to stand differently; before or
 	// after is nil when it did not or does not exist. That a build is asked to
 	// go is news only while its run is active; that it is gone is. Called once,
@@ -76,6 +74,8 @@ func (p Phase) Active() bool {
 type Observation struct {
 	Pool           buildspec.Pool
 	RenderedConfig string
+	// Builder is the back-end that builds, one of the api.Builder values.
+	Builder string
 	// ID is the inputs hash that every part of the build was made for; empty
 	// when parts disagree.
 	ID           string

@@ -19,6 +19,8 @@ type Request struct {
 	Pool    Pool
 	// RenderedConfig is the name of the rendered MachineConfig.
 	RenderedConfig string
+	// Builder is the back-end to build with, one of the api.Builder values.
+	Builder string
 	// Object names the run as users would give it to kubectl: pod/build-…, or
 	// several, separated by commas.
 	Object        string

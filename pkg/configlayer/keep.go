@@ -32,6 +32,10 @@ var unitDirs = []string{
 	"/lib/systemd/system",
 }
 
+// Keeps tells whether an index needs the content of a regular file, by its path
+// from the root; of any other, its header is enough.
+func Keeps(at string) bool { return keptWhole[at] || isUnitFile(at) }
+
 // keep reads the content of a file that the index holds; nil when it does not.
 func keep(at string, size int64, content io.Reader) (*kept, error) {
 	whole := keptWhole[at]

@@ -15,6 +15,8 @@ import (
 var (
 	//go:embed configs.tmpl
 	configsTemplate string
+	//go:embed context.tmpl
+	contextTemplate string
 	//go:embed packages.tmpl
 	packagesTemplate string
 	//go:embed install-packages.sh
@@ -32,6 +34,9 @@ var ErrBaseImage = errors.New("invalid base image")
 // RUN, and where packages are wanted without one.
 var ErrExtensionsImage = errors.New("invalid extensions image")
 
+// ErrBuilderImage is returned for a builder image that cannot stand in a FROM.
+var ErrBuilderImage = errors.New("invalid builder image")
+
 // Configs is what the stage configs is made of.
 type Configs struct {
 	// Base is the base image.
@@ -42,6 +47,35 @@ type Configs struct {
 	// ConfigLast is true when the config is put on what the steps leave: then it is
 	// not in this stage.
 	ConfigLast bool
+	// InContext is where a build that no container of ours prepares finds the config;
+	// nil for a config layer in the build context.
+	InContext *InContext
+}
+
+// InContext is a MachineConfig in a build context, and what makes a layer of it
+// there. It does not go together with ConfigLast.
+type InContext struct {
+	// BuilderImage has os-image-builder.
+	BuilderImage string
+	// Chunks are files in the context that hold a buildspec.Payload's, in order;
+	// SHA256 is the payload's.
+	Chunks []string
+	SHA256 string
+}
+
+// stage is the text of the stages up to configs, and what lays the config in once
+// more.
+func (c InContext) stage(base string) (text, again string, err error) {
+	if !fitsInstruction(c.BuilderImage) {
+		return "", "", fmt.Errorf("rendering Dockerfile: %w %q", ErrBuilderImage, c.BuilderImage)
+	}
+	var copies strings.Builder
+	for i, file := range c.Chunks {
+		fmt.Fprintf(&copies, "COPY %s /machine-config/%04d\n", file, i)
+	}
+	text = strings.NewReplacer("{{ .Builder }}", c.BuilderImage, "{{ .BuilderStage }}", stageBuilder, "{{ .Copies }}", copies.String(),
+		"{{ .Base }}", base, "{{ .SHA256 }}", c.SHA256, "{{ .Stage }}", StageConfigs).Replace(contextTemplate)
+	return text, text[strings.LastIndex(text, "COPY "):], nil
 }
 
 // stepOfPackages is the number of the RUN that installs packages, in its stage.
@@ -59,9 +93,9 @@ func (c Configs) block() (string, error) {
 	if !fitsInstruction(c.Base) {
 		return "", fmt.Errorf("rendering Dockerfile: %w %q", ErrBaseImage, c.Base)
 	}
-	stage := strings.NewReplacer("{{ .Base }}", c.Base, "{{ .Stage }}", StageConfigs, "{{ .Layer }}", ConfigLayerFile).Replace(configsTemplate)
-	if c.ConfigLast {
-		stage = stage[:strings.IndexByte(stage, '\n')+1]
+	stage, again, err := c.withoutPackages()
+	if err != nil {
+		return "", err
 	}
 	if c.Packages.IsZero() {
 		return stage, nil
@@ -73,15 +107,25 @@ func (c Configs) block() (string, error) {
 		return "", fmt.Errorf("rendering Dockerfile: %w", err)
 	}
 	packages := c.Packages.Packages()
-	template := packagesTemplate
-	if c.ConfigLast {
-		template = template[:strings.LastIndex(template, "ADD ")]
-	}
 	return stage + strings.NewReplacer(
 		"{{ .KernelType }}", kernelOf(c.Packages), "{{ .Extensions }}", strings.Join(c.Packages.Extensions, " "), "{{ .Image }}", c.Extensions,
 		"{{ .Install }}", strings.Join(packages.Install, " "), "{{ .Optional }}", strings.Join(packages.Optional, " "),
-		"{{ .Remove }}", strings.Join(packages.Remove, " "), "{{ .Script }}", installScript, "{{ .Layer }}", ConfigLayerFile,
-	).Replace(template), nil
+		"{{ .Remove }}", strings.Join(packages.Remove, " "), "{{ .Script }}", installScript,
+	).Replace(packagesTemplate) + again, nil
+}
+
+// withoutPackages is the text of the stage as it begins, and what lays the config in
+// once more.
+func (c Configs) withoutPackages() (text, again string, err error) {
+	if c.InContext != nil {
+		return c.InContext.stage(c.Base)
+	}
+	text = strings.NewReplacer("{{ .Base }}", c.Base, "{{ .Stage }}", StageConfigs, "{{ .Layer }}", ConfigLayerFile).Replace(configsTemplate)
+	from, add, _ := strings.Cut(text, "\n")
+	if c.ConfigLast {
+		return from + "\n", "", nil
+	}
+	return text, add, nil
 }
 
 func kernelOf(w ospackages.Wanted) string {

@@ -124,3 +124,28 @@ func FuzzParseRendered(f *testing.F) {
 		}
 	})
 }
+
+// TestConfigInContext: without a container of ours before it, the Dockerfile itself
+// makes the config layer, with nothing of the base image.
+func TestConfigInContext(t *testing.T) {
+	configs := dockerfile.Configs{Base: base, InContext: &dockerfile.InContext{
+		BuilderImage: "registry.example.com/builder:1", Chunks: []string{"machine-config/0000/x", "machine-config/0001/x"}, SHA256: "0123",
+	}}
+	for name, custom := range map[string]string{"empty": "", "custom": "# escape=`\nARG A=1\nFROM configs AS final\nRUN true\n"} {
+		rendered, err := dockerfile.Render(configs, custom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, "context-"+name, rendered)
+	}
+	configs.Packages, configs.Extensions = ospackages.New([]string{"usbguard"}, ""), "registry.example.com/extensions:1"
+	rendered, err := dockerfile.Render(configs, "FROM configs AS final\nRUN true\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, "context-packages", rendered)
+	configs.InContext.BuilderImage = "a b"
+	if _, err := dockerfile.Render(configs, ""); !errors.Is(err, dockerfile.ErrBuilderImage) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -14,6 +14,9 @@ const (
 	StageConfigs = "configs"
 	// StageFinal is the stage that becomes the image.
 	StageFinal = "final"
+	// stageBuilder is the stage in which a build that no container of ours prepares
+	// makes the config layer.
+	stageBuilder = "os-image-builder"
 	// ConfigLayerFile is the config layer's file in the build context.
 	ConfigLayerFile = "machine-config.tar"
 )

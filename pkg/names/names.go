@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
 // Limits of the Kubernetes API (apimachinery, pkg/util/validation) and of an
@@ -28,6 +30,15 @@ const renderedHash = 32
 func Rendered(pool, content string) string {
 	room := maxObjectName - len(RenderedPrefix) - len("-") - renderedHash
 	return RenderedPrefix + shorten(pool, room) + "-" + content[:renderedHash]
+}
+
+// RunKind is what users call the objects in which a builder, one of the api.Builder
+// values, builds: pod or build.
+func RunKind(builder string) string {
+	if builder == api.BuilderOpenShift {
+		return "build"
+	}
+	return "pod"
 }
 
 // Build is the name of the pod or Build that builds a rendered config.

@@ -32,8 +32,8 @@ type Inputs struct {
 	// RebuildToken is the pool's annotation or, when it was removed again, the
 	// token that the last build of the target config answered.
 	RebuildToken string
-	// RunKind is the kind of object that runs builds: pod or build.
-	RunKind string
+	// BuildsServed: the cluster has Builds of build.openshift.io.
+	BuildsServed bool
 	// DefaultBuilderImage is the product's own.
 	DefaultBuilderImage string
 }
@@ -129,9 +129,8 @@ func check(in Inputs) (*dockerfile.File, *Obstacle) {
 	if len(in.Problems) > 0 {
 		return nil, &Obstacle{api.ReasonInvalidConfig, in.Problems.String()}
 	}
-	if in.Settings.BuilderType == api.BuilderOpenShift {
-		return nil, &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf("ConfigMap/%s, key %s: %s is not available in this version; use %s, or leave it out",
-			api.ConfigMapBuildConfig, api.KeyImageBuilderType, api.BuilderOpenShift, api.BuilderCustomPod)}
+	if obstacle := checkBuilder(in); obstacle != nil {
+		return nil, obstacle
 	}
 	custom, err := dockerfile.Parse(in.CustomDockerfile)
 	if err != nil {
@@ -154,6 +153,11 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 			return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
 		}
 	}
+	if in.builder() == api.BuilderOpenShift {
+		if obstacle := onlyInPods(in, configs); obstacle != nil {
+			return nil, obstacle
+		}
+	}
 	rendered, err := custom.Render(configs)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidDockerfile, err.Error()}
@@ -169,7 +173,8 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	return &buildspec.Request{
 		Pool:             in.Pool,
 		RenderedConfig:   in.TargetConfig,
-		Object:           buildspec.Objects(in.RunKind, names.Builds(in.TargetConfig, architectures)),
+		Builder:          in.builder(),
+		Object:           buildspec.Objects(names.RunKind(in.builder()), names.Builds(in.TargetConfig, architectures)),
 		Architectures:    architectures,
 		Dockerfile:       rendered,
 		CustomContent:    runs,

@@ -40,6 +40,7 @@ func podBackendConforms(t *testing.T, shape func(*buildspec.Request)) {
 		must(t, err)
 		return conformance.Subject{
 			Backend: pod.New(w.Admin.Core, informers, namespace),
+			Builder: api.BuilderCustomPod,
 			Pool:    buildspec.Pool{Name: "worker", UID: w.pool("worker").UID},
 			Begin:   informers.Start,
 			Shape:   shape,

@@ -18,6 +18,8 @@ import (
 // runs there without its doing.
 type Subject struct {
 	Backend backend.Backend
+	// Builder is which of the api.Builder values it is.
+	Builder string
 	// Pool exists in the cluster.
 	Pool buildspec.Pool
 	// Begin fills the back-end's caches. It is called once, after Watch.
@@ -152,7 +154,7 @@ func (b *bench) refuses(what string, r buildspec.Request) {
 
 func (b *bench) request(change ...func(*buildspec.Request)) buildspec.Request {
 	r := buildspec.Request{
-		ID: "v1-0123", Attempt: 1, Pool: b.Pool, RenderedConfig: "rendered-" + b.Pool.Name + "-conformance", MachineConfig: buildspec.Payload{Chunks: []string{"YQ==", "Yg=="}, SHA256: "0"},
+		ID: "v1-0123", Attempt: 1, Pool: b.Pool, RenderedConfig: "rendered-" + b.Pool.Name + "-conformance", Builder: b.Builder, MachineConfig: buildspec.Payload{Chunks: []string{"YQ==", "Yg=="}, SHA256: "0"},
 		Dockerfile: "FROM registry.example.com/os/base:1 AS configs\n", BaseImage: "registry.example.com/os/base:1",
 		FinalImage: "registry.example.com/os/images:x", BuilderImage: "registry.example.com/builder:1", Timeout: time.Hour,
 		RebuildToken: "again", Changes: []string{"one", "two"},

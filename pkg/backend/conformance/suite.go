@@ -11,6 +11,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // digest is what runs report in these tests.
@@ -53,7 +54,7 @@ func listShowsWhatWasAskedFor(b *bench) {
 	r := b.request()
 	got := b.start(r)
 	want := backend.Observation{
-		Pool: r.Pool, RenderedConfig: r.RenderedConfig, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
+		Pool: r.Pool, RenderedConfig: r.RenderedConfig, Builder: b.Builder, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
 		Phase: backend.PhasePending, Object: got.Object, UID: got.UID, Created: got.Created, Parts: got.Parts,
 	}
 	if len(got.Parts) != len(r.Architectures) {
@@ -62,7 +63,7 @@ func listShowsWhatWasAskedFor(b *bench) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		b.t.Errorf("build:\n%s", diff)
 	}
-	if !strings.HasPrefix(got.Object, b.Backend.Kind()+"/") || got.UID == "" || got.Created.IsZero() {
+	if !strings.HasPrefix(got.Object, names.RunKind(b.Builder)+"/") || got.UID == "" || got.Created.IsZero() {
 		b.t.Errorf("run %q of UID %q, made at %v", got.Object, got.UID, got.Created)
 	}
 	live, err := b.Backend.List(b.t.Context(), b.Pool.Name, true)

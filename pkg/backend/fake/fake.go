@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // Backend implements backend.Backend. The zero value has no builds.
@@ -37,9 +38,6 @@ var _ backend.Backend = (*Backend)(nil)
 
 // epoch is when the first run is made; each further one a second later.
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// Kind implements backend.Backend.
-func (b *Backend) Kind() string { return "pod" }
 
 // Watch implements backend.Backend.
 func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
@@ -143,7 +141,7 @@ func (b *Backend) Start(_ context.Context, r buildspec.Request) (types.UID, erro
 	var refusal error
 	b.change(r.RenderedConfig, func(o backend.Observation) *backend.Observation {
 		if o.RenderedConfig == "" {
-			o = backend.Observation{Pool: r.Pool, RenderedConfig: r.RenderedConfig, ID: r.ID, RebuildToken: r.RebuildToken, Object: b.Kind() + "/build-" + r.RenderedConfig}
+			o = backend.Observation{Pool: r.Pool, RenderedConfig: r.RenderedConfig, Builder: r.Builder, ID: r.ID, RebuildToken: r.RebuildToken, Object: names.RunKind(r.Builder) + "/" + names.Build(r.RenderedConfig)}
 		}
 		why := ""
 		switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/conformance"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/fake"
@@ -16,6 +17,7 @@ func TestConforms(t *testing.T) {
 		b := &fake.Backend{}
 		return conformance.Subject{
 			Backend: b,
+			Builder: api.BuilderCustomPod,
 			Pool:    buildspec.Pool{Name: "worker", UID: "pool-1"},
 			Begin:   func(context.Context) error { return nil },
 			Occupy: func(_ context.Context, r buildspec.Request) error {

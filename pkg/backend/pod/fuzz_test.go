@@ -8,6 +8,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
@@ -29,7 +30,7 @@ func FuzzObserve(f *testing.F) {
 			prepare: ended(0, "", prepare), build: ended(code, why, build), push: ended(0, "", push),
 		}.of(r)
 		before := p.DeepCopy()
-		o := observe([]*corev1.ConfigMap{root(r)}, []*corev1.Pod{p})[0]
+		o := observe([]*corev1.ConfigMap{inputs.Root(r)}, []*corev1.Pod{p})[0]
 		if diff := cmp.Diff(before, p); diff != "" {
 			t.Fatalf("the cached pod was changed:\n%s", diff)
 		}

@@ -3,56 +3,28 @@ package pod
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
-// observe joins the root and the pod of each build; either may be missing.
+// observe joins the root and the pods of each build; either may be missing.
 func observe(roots []*corev1.ConfigMap, pods []*corev1.Pod) []backend.Observation {
-	byConfig := map[string]*backend.Observation{}
-	var order []string
-	entry := func(m metav1.ObjectMeta) *backend.Observation {
-		config := m.Annotations[api.AnnotationRenderedConfig]
-		o := byConfig[config]
-		if o == nil {
-			o = &backend.Observation{
-				Pool:           buildspec.Pool{Name: m.Annotations[api.AnnotationPool], UID: types.UID(m.Annotations[api.AnnotationPoolUID])},
-				RenderedConfig: config,
-				ID:             m.Annotations[api.AnnotationInputsHash],
-				RebuildToken:   m.Annotations[api.AnnotationRebuildToken],
-				Object:         Kind + "/" + names.Build(config),
-			}
-			byConfig[config] = o
-			order = append(order, config)
-		}
-		if o.ID != m.Annotations[api.AnnotationInputsHash] || string(o.Pool.UID) != m.Annotations[api.AnnotationPoolUID] {
-			o.ID = ""
-		}
-		return o
-	}
-	for _, cm := range roots {
-		o := entry(cm.ObjectMeta)
-		o.Deleting = cm.DeletionTimestamp != nil
-	}
-	runs := map[string][]*corev1.Pod{}
+	builds := inputs.Join(Kind, roots)
+	runs := map[*backend.Observation][]*corev1.Pod{}
 	for _, p := range pods {
-		config := entry(p.ObjectMeta).RenderedConfig
-		runs[config] = append(runs[config], p)
+		o := builds.Of(p.ObjectMeta)
+		runs[o] = append(runs[o], p)
 	}
-	slices.Sort(order)
-	out := make([]backend.Observation, len(order))
-	for i, config := range order {
-		observeRun(byConfig[config], runs[config])
-		out[i] = *byConfig[config]
+	all := builds.All()
+	out := make([]backend.Observation, len(all))
+	for i, o := range all {
+		observeRun(o, runs[o])
+		out[i] = *o
 	}
 	return out
 }
@@ -81,18 +53,12 @@ func observePods(pods ...*corev1.Pod) *backend.Observation {
 }
 
 func observePod(o *backend.Observation, p *corev1.Pod) {
-	o.UID = p.UID
-	o.Created = p.CreationTimestamp.Time
+	inputs.ReadRun(o, p.ObjectMeta)
 	if p.DeletionTimestamp != nil {
 		o.GoneBy = p.DeletionTimestamp.Time
 	}
 	if p.Status.StartTime != nil {
 		o.Started = p.Status.StartTime.Time
-	}
-	// A pod that says no number is taken as a first try.
-	o.Attempt, _ = strconv.Atoi(p.Annotations[api.AnnotationAttempt])
-	if changes := p.Annotations[api.AnnotationChanges]; changes != "" {
-		o.Changes = strings.Split(changes, changesSeparator)
 	}
 	switch p.Status.Phase {
 	case corev1.PodSucceeded:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
@@ -25,7 +26,7 @@ var at = metav1.NewTime(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 
 func request(change ...func(*buildspec.Request)) buildspec.Request {
 	r := buildspec.Request{
-		ID: "v1-0123", Attempt: 2, Pool: buildspec.Pool{Name: "worker", UID: "pool-1"}, RenderedConfig: config, Object: "pod/build-" + config,
+		ID: "v1-0123", Attempt: 2, Pool: buildspec.Pool{Name: "worker", UID: "pool-1"}, RenderedConfig: config, Builder: api.BuilderCustomPod, Object: "pod/build-" + config,
 		MachineConfig: buildspec.Payload{Chunks: []string{"a", "b"}}, BuilderImage: "registry.example.com/builder:1", Dockerfile: "FROM x AS configs\n",
 		Timeout: time.Hour, RebuildToken: "again", Changes: []string{"one", "two"},
 		Scheduling: buildspec.Scheduling{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}}},
@@ -48,7 +49,7 @@ type status struct {
 }
 
 func (s status) of(r buildspec.Request) *corev1.Pod {
-	p := run(r, root(r))
+	p := run(r, inputs.Root(r))
 	p.UID, p.CreationTimestamp = "run-1", at
 	p.Status = corev1.PodStatus{Phase: s.phase, Reason: s.reason, Message: s.message, Conditions: s.conditions}
 	add := func(list *[]corev1.ContainerStatus, name string, state *corev1.ContainerState) {
@@ -146,7 +147,7 @@ func TestObserve(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := row.status.of(row.request)
 			before := p.DeepCopy()
-			got := observe([]*corev1.ConfigMap{root(row.request)}, []*corev1.Pod{p})
+			got := observe([]*corev1.ConfigMap{inputs.Root(row.request)}, []*corev1.Pod{p})
 			if len(got) != 1 {
 				t.Fatalf("%d builds seen, want 1", len(got))
 			}
@@ -173,20 +174,20 @@ func TestObserveWhatABuildIs(t *testing.T) {
 	started := metav1.NewTime(at.Add(time.Second))
 	p.Status.StartTime = &started
 	want := backend.Observation{
-		Pool: r.Pool, RenderedConfig: config, ID: r.ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
+		Pool: r.Pool, RenderedConfig: config, Builder: api.BuilderCustomPod, ID: r.ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
 		Object: "pod/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Created: at.Time, Started: started.Time,
 	}
-	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{root(r)}, []*corev1.Pod{p})); diff != "" {
+	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{inputs.Root(r)}, []*corev1.Pod{p})); diff != "" {
 		t.Errorf("build:\n%s", diff)
 	}
 	if diff := cmp.Diff([]backend.Observation{want}, observe(nil, []*corev1.Pod{p})); diff != "" {
 		t.Errorf("build without inputs:\n%s", diff)
 	}
-	inputs := observe([]*corev1.ConfigMap{root(r)}, nil)
-	if len(inputs) != 1 || inputs[0].Phase != backend.PhaseNone || inputs[0].UID != "" || inputs[0].ID != r.ID {
-		t.Errorf("build without a run: %+v", inputs)
+	left := observe([]*corev1.ConfigMap{inputs.Root(r)}, nil)
+	if len(left) != 1 || left[0].Phase != backend.PhaseNone || left[0].UID != "" || left[0].ID != r.ID {
+		t.Errorf("build without a run: %+v", left)
 	}
-	other := root(request(func(r *buildspec.Request) { r.ID = "v1-other" }))
+	other := inputs.Root(request(func(r *buildspec.Request) { r.ID = "v1-other" }))
 	if mixed := observe([]*corev1.ConfigMap{other}, []*corev1.Pod{p}); mixed[0].ID != "" {
 		t.Errorf("parts of two builds are seen as %s", mixed[0].ID)
 	}
@@ -197,7 +198,7 @@ func TestObserveDeletion(t *testing.T) {
 	for name, row := range map[string]struct{ root, run, deleting, runDeleting bool }{
 		"neither": {}, "the run alone": {false, true, true, true}, "the inputs": {true, false, true, false}, "both": {true, true, true, false},
 	} {
-		cm, p := root(r), status{phase: corev1.PodRunning}.of(r)
+		cm, p := inputs.Root(r), status{phase: corev1.PodRunning}.of(r)
 		if row.root {
 			cm.DeletionTimestamp = &at
 		}

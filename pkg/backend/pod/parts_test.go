@@ -14,6 +14,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
@@ -33,7 +34,7 @@ func memberOf(architecture string) string { return "sha256:" + architecture }
 func (s status) partOf(architecture string) *corev1.Pod {
 	r := request(forBoth)
 	p := s.of(r)
-	p.ObjectMeta = runPart(r, root(r), architecture, runID).ObjectMeta
+	p.ObjectMeta = runPart(r, inputs.Root(r), architecture, runID).ObjectMeta
 	p.UID, p.CreationTimestamp = types.UID("pod-"+architecture), at
 	return p
 }
@@ -102,7 +103,7 @@ func TestEveryCombinationOfTwoParts(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%c%c", a, b), func(t *testing.T) {
 				slices.Reverse(pods) // their order says nothing
-				o := observe([]*corev1.ConfigMap{root(request(forBoth))}, pods)[0]
+				o := observe([]*corev1.ConfigMap{inputs.Root(request(forBoth))}, pods)[0]
 				if o.Phase != phases[want] {
 					t.Fatalf("phase %s, want %s: %s", o.Phase, phases[want], o.Message)
 				}
@@ -150,7 +151,7 @@ func TestJoinedSuccess(t *testing.T) {
 	last.Status.ContainerStatuses[0].State.Terminated.FinishedAt = metav1.NewTime(at.Add(time.Minute))
 	o := observe(nil, []*corev1.Pod{first, last})[0]
 	want := backend.Observation{
-		Pool: request().Pool, RenderedConfig: config, ID: request().ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
+		Pool: request().Pool, RenderedConfig: config, Builder: api.BuilderCustomPod, ID: request().ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
 		Object: "pod/build-" + config + "-amd64, pod/build-" + config + "-arm64", UID: runID, Phase: backend.PhaseSucceeded,
 		Created: at.Time, Started: started.Time, Finished: at.Add(time.Minute),
 		Parts: []backend.Part{
@@ -218,7 +219,7 @@ func TestDeletionOfParts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(forBoth)
-			top := root(r)
+			top := inputs.Root(r)
 			if row.root {
 				top.DeletionTimestamp = &at
 			}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
@@ -34,17 +35,18 @@ type Backend struct {
 	client    kubernetes.Interface
 	namespace string
 	informers *kube.Informers
+	inputs    *inputs.Store
 }
 
 var _ backend.Backend = (*Backend)(nil)
 
 // New returns the back-end for a namespace.
 func New(client kubernetes.Interface, informers *kube.Informers, namespace string) *Backend {
-	return &Backend{client: client, informers: informers, namespace: namespace}
+	return &Backend{
+		client: client, informers: informers, namespace: namespace,
+		inputs: inputs.New(client, informers, namespace, api.BuilderCustomPod),
+	}
 }
-
-// Kind implements backend.Backend.
-func (b *Backend) Kind() string { return Kind }
 
 // Watch implements backend.Backend.
 func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
@@ -52,7 +54,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 		return fmt.Errorf("indexing build pods: %w", err)
 	}
 	err := kube.Listen(b.informers.Pods, func(before, after *corev1.Pod) {
-		if b.removing(cmp.Or(after, before)) {
+		if b.inputs.Removing(cmp.Or(after, before).Annotations[api.AnnotationRenderedConfig]) {
 			return
 		}
 		others := b.others(cmp.Or(after, before))
@@ -70,19 +72,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 	if err != nil {
 		return err
 	}
-	return kube.Listen(b.informers.BuildMaps, func(before, after *corev1.ConfigMap) {
-		if after == nil && isRoot(before) {
-			notify(&observe([]*corev1.ConfigMap{before}, nil)[0], nil)
-		}
-	})
-}
-
-// removing is true for the pod of a build that is being removed: the root goes
-// last, and tells.
-func (b *Backend) removing(p *corev1.Pod) bool {
-	config := p.Annotations[api.AnnotationRenderedConfig]
-	root, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).Get(names.MachineConfigMap(config, 0))
-	return err == nil && root.DeletionTimestamp != nil
+	return b.inputs.WatchRemoved(Kind, func(gone *backend.Observation) { notify(gone, nil) })
 }
 
 // others are the cached pods of the same run, where there are several.
@@ -98,13 +88,11 @@ func (b *Backend) others(p *corev1.Pod) []*corev1.Pod {
 
 // List implements backend.Backend.
 func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
-	// Inputs are large and cost nothing: Start asks the API server about the ones it needs.
-	maps := roots(b.informers.BuildMapsOf(pool))
 	if !live {
-		return observe(maps, runs(b.informers.PodsOf(pool))), nil
+		return observe(b.inputs.Roots(pool), runs(b.informers.PodsOf(pool))), nil
 	}
 	pods, err := b.livePods(ctx, pool)
-	return observe(maps, pods), err
+	return observe(b.inputs.Roots(pool), pods), err
 }
 
 // livePods reads the pods of a pool's runs from the API server.
@@ -130,7 +118,7 @@ const activeIndex = "active"
 
 func activeOf(obj any) ([]string, error) {
 	p, ok := obj.(*corev1.Pod)
-	if !ok || p.Labels[api.LabelRole] != api.RoleRun {
+	if !ok || !inputs.IsRun(p.ObjectMeta) {
 		return nil, nil
 	}
 	var o backend.Observation
@@ -146,38 +134,24 @@ func (b *Backend) Active() []string {
 }
 
 func runs(pods []*corev1.Pod) []*corev1.Pod {
-	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return p.Labels[api.LabelRole] != api.RoleRun })
-}
-
-func roots(maps []*corev1.ConfigMap) []*corev1.ConfigMap {
-	return slices.DeleteFunc(maps, func(cm *corev1.ConfigMap) bool { return !isRoot(cm) })
-}
-
-func isRoot(cm *corev1.ConfigMap) bool {
-	return cm.Labels[api.LabelRole] == api.RoleInput &&
-		cm.Name == names.MachineConfigMap(cm.Annotations[api.AnnotationRenderedConfig], 0)
+	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return !inputs.IsRun(p.ObjectMeta) })
 }
 
 // Start implements backend.Backend.
 func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, error) {
-	top, err := b.ensureInput(ctx, r, root(r))
+	root, err := b.inputs.Ensure(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	for _, cm := range dependents(r, top) {
-		if _, err := b.ensureInput(ctx, r, cm); err != nil {
-			return "", err
-		}
-	}
 	if len(r.Architectures) > 0 {
-		return b.ensureParts(ctx, r, top)
+		return b.ensureParts(ctx, r, root)
 	}
-	return b.ensureRun(ctx, r, run(r, top))
+	return b.ensureRun(ctx, r, run(r, root))
 }
 
 // ensureParts makes a pod for each architecture, those that are missing of a run
 // that was begun as well as a new run's.
-func (b *Backend) ensureParts(ctx context.Context, r buildspec.Request, top *corev1.ConfigMap) (types.UID, error) {
+func (b *Backend) ensureParts(ctx context.Context, r buildspec.Request, root *corev1.ConfigMap) (types.UID, error) {
 	pods, err := b.livePods(ctx, r.Pool.Name)
 	if err != nil {
 		return "", err
@@ -190,36 +164,11 @@ func (b *Backend) ensureParts(ctx context.Context, r buildspec.Request, top *cor
 		}
 	}
 	for _, architecture := range r.Architectures {
-		if _, err := b.ensureRun(ctx, r, runPart(r, top, architecture, id)); err != nil {
+		if _, err := b.ensureRun(ctx, r, runPart(r, root, architecture, id)); err != nil {
 			return "", err
 		}
 	}
 	return types.UID(id), nil
-}
-
-func (b *Backend) ensureInput(ctx context.Context, r buildspec.Request, want *corev1.ConfigMap) (*corev1.ConfigMap, error) {
-	client := b.client.CoreV1().ConfigMaps(b.namespace)
-	made, err := client.Create(ctx, want, metav1.CreateOptions{})
-	if !apierrors.IsAlreadyExists(err) {
-		if err != nil {
-			return nil, fmt.Errorf("creating build input %q: %w", want.Name, err)
-		}
-		return made, nil
-	}
-	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
-	}
-	if err := mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil || reflect.DeepEqual(have.Data, want.Data) {
-		return have, err
-	}
-	// Somebody has edited it.
-	have.Data = want.Data
-	mended, err := client.Update(ctx, have, metav1.UpdateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("mending build input %q: %w", want.Name, err)
-	}
-	return mended, nil
 }
 
 func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *corev1.Pod) (types.UID, error) {
@@ -235,36 +184,13 @@ func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *core
 	if err != nil {
 		return "", fmt.Errorf("reading build pod %q: %w", want.Name, err)
 	}
-	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
-		return "", &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is try " + got}
-	}
-	if err := mine(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
+	if err := inputs.MyRun(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
 		return "", err
 	}
 	if have.Annotations[api.AnnotationRun] != want.Annotations[api.AnnotationRun] {
 		return "", &backend.ForeignObjectError{Object: Kind + "/" + want.Name, Why: "it is of another run"}
 	}
 	return have.UID, nil
-}
-
-// mine confirms that an object which was there already is this request's.
-func mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
-	switch {
-	case have.DeletionTimestamp != nil:
-		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted", Going: true}
-	case have.Annotations[api.AnnotationInputsHash] != r.ID:
-		return &backend.ForeignObjectError{Object: object, Why: "it was made of other inputs"}
-	case have.Annotations[api.AnnotationPoolUID] != string(r.Pool.UID):
-		return &backend.ForeignObjectError{Object: object, Why: "it was made for another pool"}
-	case !ownedAlike(have, want):
-		// The garbage collector is about to take it.
-		return &backend.ForeignObjectError{Object: object, Why: "what owns it is gone", Going: true}
-	}
-	return nil
-}
-
-func ownedAlike(have, want metav1.ObjectMeta) bool {
-	return slices.EqualFunc(have.OwnerReferences, want.OwnerReferences, func(a, b metav1.OwnerReference) bool { return a.UID == b.UID })
 }
 
 // DeleteRun implements backend.Backend.
@@ -296,7 +222,7 @@ func (b *Backend) deletePod(ctx context.Context, what, name string, uid types.UI
 	err := b.client.CoreV1().Pods(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
 		Preconditions: metav1.NewUIDPreconditions(string(uid)), GracePeriodSeconds: grace,
 	})
-	return gone(err, what, name)
+	return inputs.Gone(err, what, name)
 }
 
 // podsOf are the pods of a run, by name.
@@ -316,27 +242,5 @@ func podsOf(o backend.Observation) iter.Seq2[string, types.UID] {
 
 // Remove implements backend.Backend.
 func (b *Backend) Remove(ctx context.Context, o backend.Observation) error {
-	name := names.MachineConfigMap(o.RenderedConfig, 0)
-	top, err := b.informers.BuildMapLister.ConfigMaps(b.namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		// The garbage collector has the pod already, unless it was made by hand.
-		return b.DeleteRun(ctx, o)
-	}
-	if err != nil {
-		return fmt.Errorf("looking up build input %q: %w", name, err)
-	}
-	foreground := metav1.DeletePropagationForeground
-	err = b.client.CoreV1().ConfigMaps(b.namespace).Delete(ctx, name, metav1.DeleteOptions{
-		Preconditions:     metav1.NewUIDPreconditions(string(top.UID)),
-		PropagationPolicy: &foreground,
-	})
-	return gone(err, "deleting build input", name)
-}
-
-// gone takes "not found" and "another one has that name" as done.
-func gone(err error, what, name string) error {
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return fmt.Errorf("%s %q: %w", what, name, err)
+	return b.inputs.Remove(ctx, o, b.DeleteRun)
 }

@@ -1,0 +1,129 @@
+package inputs
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+)
+
+// Store keeps the inputs of the builds of one back-end.
+type Store struct {
+	client    kubernetes.Interface
+	informers *kube.Informers
+	namespace string
+	builder   string
+}
+
+// New returns the store of a builder, one of the api.Builder values.
+func New(client kubernetes.Interface, informers *kube.Informers, namespace, builder string) *Store {
+	return &Store{client: client, informers: informers, namespace: namespace, builder: builder}
+}
+
+// Ensure makes the inputs of a build and returns its root. It fails as
+// backend.Backend's Start does.
+func (s *Store) Ensure(ctx context.Context, r buildspec.Request) (*corev1.ConfigMap, error) {
+	root, err := s.ensure(ctx, r, Root(r))
+	if err != nil {
+		return nil, err
+	}
+	for _, cm := range dependents(r, root) {
+		if _, err := s.ensure(ctx, r, cm); err != nil {
+			return nil, err
+		}
+	}
+	return root, nil
+}
+
+func (s *Store) ensure(ctx context.Context, r buildspec.Request, want *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	client := s.client.CoreV1().ConfigMaps(s.namespace)
+	made, err := client.Create(ctx, want, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			return nil, fmt.Errorf("creating build input %q: %w", want.Name, err)
+		}
+		return made, nil
+	}
+	have, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
+	}
+	if err := Mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil || reflect.DeepEqual(have.Data, want.Data) {
+		return have, err
+	}
+	// Somebody has edited it.
+	have.Data = want.Data
+	mended, err := client.Update(ctx, have, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("mending build input %q: %w", want.Name, err)
+	}
+	return mended, nil
+}
+
+// Roots are those of a pool's builds, as the cache shows them. The other inputs are
+// large and cost nothing: Ensure asks the API server about the ones it needs.
+func (s *Store) Roots(pool string) []*corev1.ConfigMap {
+	return slices.DeleteFunc(s.informers.BuildMapsOf(pool), func(cm *corev1.ConfigMap) bool {
+		return !s.holds(cm)
+	})
+}
+
+func (s *Store) holds(cm *corev1.ConfigMap) bool { return isRoot(cm) && builderOf(cm.ObjectMeta) == s.builder }
+
+// Removing is true for a build that was asked to go: its root goes last, and tells.
+func (s *Store) Removing(config string) bool {
+	root, err := s.root(config)
+	return err == nil && root.DeletionTimestamp != nil
+}
+
+func (s *Store) root(config string) (*corev1.ConfigMap, error) {
+	return s.informers.BuildMapLister.ConfigMaps(s.namespace).Get(names.MachineConfigMap(config, 0))
+}
+
+// WatchRemoved calls notify for each build that is gone, with what its root says;
+// kind is as for Join.
+func (s *Store) WatchRemoved(kind string, notify func(*backend.Observation)) error {
+	return kube.Listen(s.informers.BuildMaps, func(before, after *corev1.ConfigMap) {
+		if after == nil && s.holds(before) {
+			notify(Join(kind, []*corev1.ConfigMap{before}).All()[0])
+		}
+	})
+}
+
+// Remove removes all of a build; deleteRun is for a run whose root is gone.
+func (s *Store) Remove(ctx context.Context, o backend.Observation, deleteRun func(context.Context, backend.Observation) error) error {
+	root, err := s.root(o.RenderedConfig)
+	if apierrors.IsNotFound(err) {
+		// The garbage collector has the run already, unless it was made by hand.
+		return deleteRun(ctx, o)
+	}
+	name := names.MachineConfigMap(o.RenderedConfig, 0)
+	if err != nil {
+		return fmt.Errorf("looking up build input %q: %w", name, err)
+	}
+	foreground := metav1.DeletePropagationForeground
+	err = s.client.CoreV1().ConfigMaps(s.namespace).Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions:     metav1.NewUIDPreconditions(string(root.UID)),
+		PropagationPolicy: &foreground,
+	})
+	return Gone(err, "deleting build input", name)
+}
+
+// Gone takes "not found" and "another one has that name" as done, of a deletion
+// with the UID as its precondition.
+func Gone(err error, what, name string) error {
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("%s %q: %w", what, name, err)
+}
