@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	buildclient "github.com/openshift/client-go/build/clientset/versioned"
 	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +27,8 @@ type Clients struct {
 	Core          kubernetes.Interface
 	MachineConfig mcfgclient.Interface
 	Metadata      metadata.Interface
+	// Builds is for clusters that serve build.openshift.io; nil for none of it.
+	Builds buildclient.Interface
 	// Dynamic reads kinds that only some clusters have; nil where there are none.
 	Dynamic dynamic.Interface
 	// OpenShift remembers which of those there are; nil to ask each time.
@@ -68,6 +71,10 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the machineconfiguration client: %w", err)
 	}
+	builds, err := buildclient.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("making the build client: %w", err)
+	}
 	meta, err := metadata.NewForConfig(config)
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the metadata client: %w", err)
@@ -76,7 +83,7 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Builds: builds, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfginformers "github.com/openshift/client-go/machineconfiguration/informers/externalversions"
 	mcfglisters "github.com/openshift/client-go/machineconfiguration/listers/machineconfiguration/v1"
@@ -41,6 +42,8 @@ type Informers struct {
 	PodLister      corelisters.PodLister
 	BuildMaps      cache.SharedIndexInformer
 	BuildMapLister corelisters.ConfigMapLister
+	// Builds are those of clusters that have them; nil without a client for them.
+	Builds *Builds
 	// Nodes are there after WatchNodes only.
 	Nodes      cache.SharedIndexInformer
 	NodeLister corelisters.NodeLister
@@ -84,6 +87,13 @@ func NewInformers(c Clients, namespace string) (*Informers, error) {
 		return nil, fmt.Errorf("indexing build objects: %w", err)
 	}
 
+	if c.Builds != nil {
+		var err error
+		if in.Builds, err = newBuilds(c, namespace); err != nil {
+			return nil, err
+		}
+	}
+
 	for _, name := range settingNames {
 		factory := informers.NewSharedInformerFactoryWithOptions(c.Core, 0, informers.WithNamespace(namespace), informers.WithTransform(slim),
 			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
@@ -120,6 +130,9 @@ func (in *Informers) Start(ctx context.Context) error {
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return ErrNotSynced
+	}
+	if in.Builds != nil {
+		return in.Builds.run(ctx)
 	}
 	return nil
 }
@@ -206,6 +219,9 @@ func slim(obj any) (any, error) {
 			o.Labels = only(o.Labels, api.LabelRole)
 			o.Annotations = only(o.Annotations, api.AnnotationPool, api.AnnotationPoolUID, api.AnnotationRenderedConfig)
 		}
+	case *buildv1.Build:
+		o.Spec = buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{CompletionDeadlineSeconds: o.Spec.CompletionDeadlineSeconds}}
+		o.Status.Stages, o.Status.Conditions = nil, nil
 	case *corev1.Pod:
 		o.Spec.Volumes = nil
 		for i := range o.Spec.Containers {

@@ -78,7 +78,9 @@ func (s *Store) Roots(pool string) []*corev1.ConfigMap {
 	})
 }
 
-func (s *Store) holds(cm *corev1.ConfigMap) bool { return isRoot(cm) && builderOf(cm.ObjectMeta) == s.builder }
+func (s *Store) holds(cm *corev1.ConfigMap) bool {
+	return isRoot(cm) && builderOf(cm.ObjectMeta) == s.builder
+}
 
 // Removing is true for a build that was asked to go: its root goes last, and tells.
 func (s *Store) Removing(config string) bool {
