@@ -7,6 +7,10 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/chosen"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/openshiftbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/basepoll"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
@@ -54,7 +58,10 @@ func controllerNames() []string {
 }
 
 func newBuilder(s surroundings) (loop, error) {
-	runs := pod.New(s.clients.Core, s.informers, s.options.namespace)
+	runs := chosen.New(map[string]backend.Backend{
+		api.BuilderCustomPod: pod.New(s.clients.Core, s.informers, s.options.namespace),
+		api.BuilderOpenShift: openshiftbuild.New(s.clients, s.informers, s.options.namespace),
+	})
 	builder, err := osbuild.New(osbuild.Options{
 		Clients: s.clients, Informers: s.informers, Namespace: s.options.namespace, BuilderImage: s.options.builderImage,
 		Backend: runs, Recorder: s.recorder, Metrics: metrics.NewBuilds(s.measures), Clock: clock.RealClock{},

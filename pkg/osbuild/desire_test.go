@@ -78,7 +78,7 @@ func TestRequest(t *testing.T) {
 	}
 	got.Dockerfile = ""
 	want := buildspec.Request{
-		ID: got.ID, Pool: thePool, RenderedConfig: configA, Object: "pod/build-" + configA,
+		ID: got.ID, Pool: thePool, RenderedConfig: configA, Builder: api.BuilderCustomPod, Object: "pod/build-" + configA,
 		BaseImage: "registry.example.com/os/base:1", FinalImage: repo + ":" + configA,
 		ImageLabels: map[string]string{
 			"machineconfig": configA, "machineconfigpool": "worker", "releaseversion": "4.14.0",
@@ -97,6 +97,28 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestBuilder: the settings decide, and without them what the cluster has.
+func TestBuilder(t *testing.T) {
+	for name, row := range map[string]struct {
+		wanted string
+		served bool
+		want   string
+	}{
+		"nothing said":                  {"", false, api.BuilderCustomPod},
+		"nothing said, Builds served":   {"", true, api.BuilderOpenShift},
+		"pods, though there are Builds": {api.BuilderCustomPod, true, api.BuilderCustomPod},
+		"Builds":                        {api.BuilderOpenShift, true, api.BuilderOpenShift},
+	} {
+		d := Desire(inputs(func(in *Inputs) { in.Settings.BuilderType, in.BuildsServed = row.wanted, row.served }))
+		if d.Request == nil || d.Request.Builder != row.want || d.Request.Object != names.RunKind(row.want)+"/build-"+configA {
+			t.Errorf("%s: %+v", name, d)
+		}
+		if other := Desire(inputs()); d.Request != nil && d.Request.ID != other.Request.ID {
+			t.Errorf("%s: the builder is an input of the image", name)
+		}
+	}
+}
+
 // TestObstacles: messages name what to mend. Which obstacle is told first is
 // TestPlanAndStatus's.
 func TestObstacles(t *testing.T) {
@@ -109,8 +131,17 @@ func TestObstacles(t *testing.T) {
 			func(in *Inputs) { in.Settings.BaseImage = "" }, []string{"osImageURL", configA, api.ConfigMapOSImageURL, api.KeyBaseOSContainerImage},
 		},
 		"osImageURL that is no pullspec": {func(in *Inputs) { in.Config.OSImageURL = "a b" }, []string{`"a b"`, configA}},
-		"the other builder": {
-			func(in *Inputs) { in.Settings.BuilderType = api.BuilderOpenShift }, []string{api.KeyImageBuilderType, api.BuilderCustomPod},
+		"Builds, which are not served": {
+			func(in *Inputs) { in.Settings.BuilderType = api.BuilderOpenShift }, []string{api.KeyImageBuilderType, api.BuilderCustomPod, "build.openshift.io/v1", "build-executor"},
+		},
+		"Builds and the config last": {func(in *Inputs) {
+			in.BuildsServed, in.CustomDockerfile, in.Settings.ConfigLayerOrder = true, "FROM configs AS final\nRUN true\n", api.ConfigLayerLast
+		}, []string{api.KeyConfigLayerOrder, api.BuilderOpenShift, api.BuilderCustomPod}},
+		"Builds and architectures": {
+			func(in *Inputs) { in.BuildsServed, in.Settings.Architectures = true, []string{"arm64"} }, []string{api.KeyArchitectures, api.BuilderOpenShift, api.BuilderCustomPod},
+		},
+		"Builds and a large Dockerfile": {
+			func(in *Inputs) { in.BuildsServed, in.CustomDockerfile = true, "FROM configs AS final\n"+strings.Repeat("RUN true\n", 6000) }, []string{api.ConfigMapCustomDockerfile, "key worker", "54022 bytes", "50000"},
 		},
 		"S35":                  {func(in *Inputs) { in.TargetConfig = "00-worker" }, []string{`"00-worker"`, "rendered"}},
 		"S38":                  {func(in *Inputs) { m := "merge failed"; in.RenderDegraded = &m }, []string{"RenderDegraded", "merge failed"}},

@@ -115,6 +115,7 @@ func (w *world) wishes() []happening {
 		{"settings are broken, or mended", func(w *world) { w.wrong = !w.wrong }},
 		{"RenderDegraded changes", func(w *world) { w.degraded = !w.degraded }},
 		{"the other config is wanted", func(w *world) { target(map[string]string{configA: configB, configB: configA}[w.target])(w) }},
+		{"the other builder is wanted", func(w *world) { w.asBuilds = !w.asBuilds }},
 		{"the Dockerfile changes", func(w *world) { w.dockerfile = strings.TrimPrefix(modelDockerfile, w.dockerfile) }},
 	}
 	for _, token := range []string{"", "1", "2"} {
@@ -222,7 +223,7 @@ func (w *world) gone(of backend.Observation) {
 }
 
 func withoutRun(b backend.Observation) backend.Observation {
-	return backend.Observation{Pool: b.Pool, RenderedConfig: b.RenderedConfig, ID: b.ID, RebuildToken: b.RebuildToken, Object: b.Object}
+	return backend.Observation{Pool: b.Pool, RenderedConfig: b.RenderedConfig, Builder: b.Builder, ID: b.ID, RebuildToken: b.RebuildToken, Object: b.Object}
 }
 
 func target(config string) func(*world) { return func(w *world) { w.target = config } }

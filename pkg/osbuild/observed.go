@@ -99,7 +99,7 @@ func (d Desired) spares(b backend.Observation) bool {
 
 // wants is true for a build of the desired inputs.
 func (d Desired) wants(b backend.Observation) bool {
-	return d.Request != nil && b.ID == d.Request.ID &&
+	return d.Request != nil && b.ID == d.Request.ID && d.builtBy(b) &&
 		b.RenderedConfig == d.Request.RenderedConfig && b.Pool.UID == d.Request.Pool.UID
 }
 

@@ -39,7 +39,7 @@ func inputs(change ...func(*Inputs)) Inputs {
 			Repository: repo, BaseImage: "registry.example.com/os/base:1",
 			MaxConcurrentBuilds: 2, BuildTimeout: time.Hour, MaxBuildRetries: 2, ImagesToKeep: 2,
 		},
-		RunKind: "pod", DefaultBuilderImage: "registry.example.com/builder:1",
+		DefaultBuilderImage: "registry.example.com/builder:1",
 	}
 	for _, c := range change {
 		c(&in)
@@ -49,7 +49,7 @@ func inputs(change ...func(*Inputs)) Inputs {
 
 func build(d Desired, change ...func(*backend.Observation)) backend.Observation {
 	b := backend.Observation{
-		Pool: thePool, RenderedConfig: d.Request.RenderedConfig, ID: d.Request.ID, Attempt: 1,
+		Pool: thePool, RenderedConfig: d.Request.RenderedConfig, Builder: d.Request.Builder, ID: d.Request.ID, Attempt: 1,
 		Object: d.Request.Object, UID: run1, Phase: backend.PhaseRunning, Created: now.Add(-time.Minute),
 	}
 	for _, c := range change {
@@ -57,6 +57,8 @@ func build(d Desired, change ...func(*backend.Observation)) backend.Observation 
 	}
 	return b
 }
+
+func asBuild(b *backend.Observation) { b.Builder = api.BuilderOpenShift }
 
 func phase(p backend.Phase) func(*backend.Observation) {
 	return func(b *backend.Observation) { b.Phase = p }
@@ -184,6 +186,15 @@ func TestPlanAndStatus(t *testing.T) {
 			"record Retrying", "BuildPending/BuildPending", 0,
 		},
 		"run preparing": {a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePreparing))}}, "", "Building/BuildPreparing", 64 * time.Minute},
+		"S10: the other builder is wanted while one runs": {
+			a, Observed{Slots: free, Builds: []backend.Observation{build(a, asBuild)}, Registry: nothing}, "remove " + configA, "BuildPending/WaitingForCleanup", abandonAfter,
+		},
+		"S10: the other builder is wanted after one failed": {
+			a, Observed{Slots: free, Builds: []backend.Observation{build(a, asBuild, failedWith(api.ReasonBuildFailed, "x"))}, Registry: nothing}, "remove " + configA, "BuildPending/WaitingForCleanup", 0,
+		},
+		"S10: the other builder is wanted after one succeeded": {
+			a, Observed{Slots: free, Builds: []backend.Observation{build(a, asBuild, succeededWith(digest1))}, Registry: found}, "record Succeeded", "BuildPending/BuildPending", 0,
+		},
 		"run running":   {a, Observed{Builds: []backend.Observation{build(a)}}, "", "Building/BuildRunning", 64 * time.Minute},
 		"S23: run running on a lost node": {
 			a,

@@ -30,6 +30,7 @@ const (
 // user is what people ask for.
 type user struct {
 	optedIn, wrong, degraded  bool
+	asBuilds                  bool // rather than pods
 	pool                      types.UID
 	target, dockerfile, token string
 }
@@ -104,7 +105,7 @@ func (w *world) desired(o Observed) Desired {
 	d := Desire(inputs(func(in *Inputs) {
 		in.Pool.UID, in.OptedIn, in.TargetConfig, in.CustomDockerfile, in.RebuildToken = u.pool, u.optedIn, u.target, u.dockerfile, u.token
 		in.Config = &RenderedConfig{Name: u.target, SpecHash: u.target}
-		in.Settings.MaxBuildRetries = w.memory.retries
+		in.Settings.MaxBuildRetries, in.BuildsServed = w.memory.retries, u.asBuilds
 		if u.wrong {
 			in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Text: "wrong"}}
 		}
@@ -307,7 +308,7 @@ func (w *world) start(d Desired, a StartBuild) {
 	w.memory.labels[r.ID] = r.ImageLabels[api.ImageLabelInputsHash]
 	w.started = append(w.started, r.RenderedConfig)
 	w.builds[r.RenderedConfig] = backend.Observation{
-		Pool: r.Pool, RenderedConfig: r.RenderedConfig, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
+		Pool: r.Pool, RenderedConfig: r.RenderedConfig, Builder: r.Builder, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
 		Object: r.Object, UID: runUID(len(w.started)), Phase: backend.PhasePending, Created: w.now,
 	}
 }

@@ -90,6 +90,11 @@ func (c *Controller) watch() error {
 		kube.Listen(c.Informers.BuildMaps, c.recordEvent),
 		c.Backend.Watch(c.buildEvent),
 	)
+	if c.Informers.Builds != nil {
+		c.Informers.Builds.OnServed(func() {
+			c.enqueueWhere(func(*mcfgv1.MachineConfigPool) bool { return true })
+		})
+	}
 	for _, informer := range c.Informers.Settings {
 		err = errors.Join(err, kube.Listen(informer, c.settingEvent))
 	}

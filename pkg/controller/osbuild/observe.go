@@ -102,7 +102,7 @@ func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 		RenderDegraded:      renderDegraded(pool),
 		CustomDockerfile:    text(c.Informers.Setting(api.ConfigMapCustomDockerfile), pool.Name),
 		RebuildToken:        osbuild.RebuildToken(pool.Annotations[api.AnnotationRebuild], target, o),
-		RunKind:             c.Backend.Kind(),
+		BuildsServed:        c.Informers.Builds != nil && c.Informers.Builds.Served(),
 		DefaultBuilderImage: c.BuilderImage,
 	}
 	in.Settings, in.Problems = buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))

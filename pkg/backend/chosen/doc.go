@@ -1,0 +1,3 @@
+// Package chosen is several back-ends as one: each build is the affair of the one
+// that it was started with.
+package chosen

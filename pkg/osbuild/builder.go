@@ -1,0 +1,58 @@
+package osbuild
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+)
+
+// builder is what builds, one of the api.Builder values: what the settings say, or
+// what the cluster has.
+func (in Inputs) builder() string {
+	served := api.BuilderCustomPod
+	if in.BuildsServed {
+		served = api.BuilderOpenShift
+	}
+	return cmp.Or(in.Settings.BuilderType, served)
+}
+
+// checkBuilder returns what is in the way of the builder that was asked for.
+func checkBuilder(in Inputs) *Obstacle {
+	if in.builder() != api.BuilderOpenShift || in.BuildsServed {
+		return nil
+	}
+	return &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf(
+		"ConfigMap/%s, key %s: is %s, but the cluster serves no Builds of build.openshift.io/v1; install them with build-executor, use %s, or leave the key out",
+		api.ConfigMapBuildConfig, api.KeyImageBuilderType, api.BuilderOpenShift, api.BuilderCustomPod)}
+}
+
+// maxInlineDockerfile is how large a custom Dockerfile may be that has to fit into a
+// Build: its spec.source.dockerfile takes 60,000 bytes (OpenShift's validation), some
+// of which are ours.
+const maxInlineDockerfile = 50_000
+
+// onlyInPods returns which setting asks for something that Builds cannot do.
+func onlyInPods(in Inputs, configs dockerfile.Configs) *Obstacle {
+	instead := fmt.Sprintf("; leave it out, or let %s be %s", api.KeyImageBuilderType, api.BuilderCustomPod)
+	switch {
+	case configs.ConfigLast:
+		return &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf("ConfigMap/%s, key %s: is %q, which %s cannot do",
+			api.ConfigMapBuildConfig, api.KeyConfigLayerOrder, api.ConfigLayerLast, api.BuilderOpenShift) + instead}
+	case len(in.Settings.Architectures) > 0:
+		return &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf("ConfigMap/%s, key %s: %s builds for the architecture of its node alone",
+			api.ConfigMapBuildConfig, api.KeyArchitectures, api.BuilderOpenShift) + instead}
+	case len(in.CustomDockerfile) > maxInlineDockerfile:
+		return &Obstacle{api.ReasonInvalidDockerfile, fmt.Sprintf("ConfigMap/%s, key %s: has %d bytes, of which a Build takes %d; shorten it, or let %s be %s",
+			api.ConfigMapCustomDockerfile, in.Pool.Name, len(in.CustomDockerfile), maxInlineDockerfile, api.KeyImageBuilderType, api.BuilderCustomPod)}
+	}
+	return nil
+}
+
+// builtBy is true for a build that the desired builder may go on with: its own, or
+// one that has an image already.
+func (d Desired) builtBy(b backend.Observation) bool {
+	return b.Builder == d.Request.Builder || b.Phase == backend.PhaseSucceeded
+}
