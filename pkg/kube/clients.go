@@ -27,8 +27,9 @@ type Clients struct {
 	Core          kubernetes.Interface
 	MachineConfig mcfgclient.Interface
 	Metadata      metadata.Interface
-	// Builds is for clusters that serve build.openshift.io; nil for none of it.
-	Builds buildclient.Interface
+	// Build is for Builds of build.openshift.io/v1, which not every cluster has; nil for
+	// no interest in them.
+	Build buildclient.Interface
 	// Dynamic reads kinds that only some clusters have; nil where there are none.
 	Dynamic dynamic.Interface
 	// OpenShift remembers which of those there are; nil to ask each time.
@@ -71,7 +72,7 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the machineconfiguration client: %w", err)
 	}
-	builds, err := buildclient.NewForConfig(config)
+	build, err := buildclient.NewForConfig(config)
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the build client: %w", err)
 	}
@@ -83,7 +84,7 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Builds: builds, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Build: build, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfginformers "github.com/openshift/client-go/machineconfiguration/informers/externalversions"
 	mcfglisters "github.com/openshift/client-go/machineconfiguration/listers/machineconfiguration/v1"
@@ -87,7 +86,7 @@ func NewInformers(c Clients, namespace string) (*Informers, error) {
 		return nil, fmt.Errorf("indexing build objects: %w", err)
 	}
 
-	if c.Builds != nil {
+	if c.Build != nil {
 		var err error
 		if in.Builds, err = newBuilds(c, namespace); err != nil {
 			return nil, err
@@ -219,9 +218,6 @@ func slim(obj any) (any, error) {
 			o.Labels = only(o.Labels, api.LabelRole)
 			o.Annotations = only(o.Annotations, api.AnnotationPool, api.AnnotationPoolUID, api.AnnotationRenderedConfig)
 		}
-	case *buildv1.Build:
-		o.Spec = buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{CompletionDeadlineSeconds: o.Spec.CompletionDeadlineSeconds}}
-		o.Status.Stages, o.Status.Conditions = nil, nil
 	case *corev1.Pod:
 		o.Spec.Volumes = nil
 		for i := range o.Spec.Containers {

@@ -33,7 +33,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	plane, err = controlplane.Start(context.Background(), dir, filepath.Join("..", "..", "manifests", "overlays", "kubernetes"))
+	plane, err = controlplane.Start(context.Background(), dir, filepath.Join("testdata", "cluster"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

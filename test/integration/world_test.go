@@ -16,9 +16,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	ocireg "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	mcfgscheme "github.com/openshift/client-go/machineconfiguration/clientset/versioned/scheme"
@@ -33,6 +30,9 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/chosen"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/openshiftbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/basepoll"
@@ -67,6 +67,8 @@ type world struct {
 	lastWrite int
 	// settleTime is that of the render loop.
 	settleTime time.Duration
+	// builds lets the controller know of Builds.
+	builds bool
 	// renders adds the loops of clusters where nobody else renders configs.
 	renders bool
 	// grace is that of retention; 0 for the product's own.
@@ -182,7 +184,14 @@ func (w *world) nothingLeft() error {
 		return err
 	}
 	w.reap(pods.Items)
+	builds, err := w.Admin.Build.BuildV1().Builds(namespace).List(w.ctx, options)
+	if err != nil {
+		return err
+	}
 	var left []string
+	for _, b := range builds.Items {
+		left = append(left, "build/"+b.Name)
+	}
 	for _, p := range pods.Items {
 		left = append(left, "pod/"+p.Name)
 	}
@@ -224,8 +233,15 @@ func (w *world) Start() {
 	}
 	clients, err := kube.NewClients(config)
 	must(w.t, err)
+	if !w.builds {
+		clients.Build = nil
+	}
 	informers, err := kube.NewInformers(clients, namespace)
 	must(w.t, err)
+	backends := map[string]backend.Backend{api.BuilderCustomPod: pod.New(clients.Core, informers, namespace)}
+	if w.builds {
+		backends[api.BuilderOpenShift] = openshiftbuild.New(clients, informers, namespace)
+	}
 
 	ctx, cancel := context.WithCancel(w.ctx)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
@@ -233,7 +249,7 @@ func (w *world) Start() {
 	recorder := broadcaster.NewRecorder(mcfgscheme.Scheme, corev1.EventSource{Component: "machine-os-builder"})
 	builder, err := osbuild.New(osbuild.Options{
 		Clients: clients, Informers: informers, Namespace: namespace, BuilderImage: "registry.example.com/builder:1",
-		Backend:  pod.New(clients.Core, informers, namespace),
+		Backend:  chosen.New(backends),
 		Recorder: recorder, Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: clock.RealClock{},
 	})
 	must(w.t, err)
@@ -291,18 +307,7 @@ func (w *world) push(config string) string {
 	w.t.Helper()
 	pod, err := w.Admin.Core.CoreV1().Pods(namespace).Get(w.ctx, "build-"+config, metav1.GetOptions{})
 	must(w.t, err)
-	image, err := random.Image(64, 1)
-	must(w.t, err)
-	image, err = mutate.Config(image, v1.Config{Labels: map[string]string{
-		api.ImageLabelInputsHash: pod.Annotations[api.AnnotationInputsHash],
-	}})
-	must(w.t, err)
-	ref, err := name.ParseReference(w.Registry + ":" + config)
-	must(w.t, err)
-	must(w.t, remote.Write(ref, image, remote.WithTransport(w.transport)))
-	digest, err := image.Digest()
-	must(w.t, err)
-	return digest.String()
+	return w.pushAs(config, pod.Annotations[api.AnnotationInputsHash])
 }
 
 // has asks the registry for a digest.

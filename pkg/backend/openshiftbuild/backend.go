@@ -45,7 +45,7 @@ var _ backend.Backend = (*Backend)(nil)
 // New returns the back-end for a namespace.
 func New(clients kube.Clients, informers *kube.Informers, namespace string) *Backend {
 	return &Backend{
-		core: clients.Core, builds: clients.Builds, cached: informers.Builds, namespace: namespace,
+		core: clients.Core, builds: clients.Build, cached: informers.Builds, namespace: namespace,
 		inputs: inputs.New(clients.Core, informers, namespace, api.BuilderOpenShift),
 	}
 }

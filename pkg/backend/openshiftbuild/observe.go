@@ -58,7 +58,7 @@ func observeBuild(o *backend.Observation, build *buildv1.Build) {
 	switch status.Phase {
 	case "":
 		o.Phase = backend.PhasePending
-		o.Message = "nobody has taken it up: the cluster has Builds, but nothing that runs them; install build-executor, or let " +
+		o.Message = "no controller of Builds has taken it up yet; where none runs, install build-executor, or let " +
 			api.KeyImageBuilderType + " be " + api.BuilderCustomPod
 	case buildv1.BuildPhaseNew, buildv1.BuildPhasePending:
 		o.Phase = backend.PhasePending

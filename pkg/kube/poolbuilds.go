@@ -46,7 +46,7 @@ type Builds struct {
 }
 
 func newBuilds(c Clients, namespace string) (*Builds, error) {
-	builds := buildinformers.NewSharedInformerFactoryWithOptions(c.Builds, 0, buildinformers.WithNamespace(namespace), buildinformers.WithTransform(slim),
+	builds := buildinformers.NewSharedInformerFactoryWithOptions(c.Build, 0, buildinformers.WithNamespace(namespace), buildinformers.WithTransform(slimBuild),
 		buildinformers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.LabelSelector = labels.Set{api.LabelBuildPod: ""}.String()
 		}))
@@ -67,6 +67,15 @@ func newBuilds(c Clients, namespace string) (*Builds, error) {
 		default:
 		}
 	})
+}
+
+// slimBuild drops from a cached Build what is not asked of a pool's.
+func slimBuild(obj any) (any, error) {
+	if b, ok := obj.(*buildv1.Build); ok {
+		b.Spec = buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{CompletionDeadlineSeconds: b.Spec.CompletionDeadlineSeconds}}
+		b.Status.Stages, b.Status.Conditions = nil, nil
+	}
+	return slim(obj)
 }
 
 // Served is true while the cluster serves the kind.
