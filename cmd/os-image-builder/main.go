@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 func main() {
@@ -34,7 +35,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) int {
 	if err != nil {
 		return finish(stdout, options.terminationMessagePath, buildspec.Result{Reason: api.ReasonBuildFailed, Message: err.Error()})
 	}
-	progress := imagebuilder.NewProgress(stdout, options.steps, time.Now)
+	progress := steplog.NewProgress(stdout, options.steps, time.Now)
 	result, err := options.run(ctx, progress)
 	return finish(stdout, options.terminationMessagePath, imagebuilder.Report(result, err))
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 const defaultTerminationMessagePath = "/dev/termination-log"
@@ -23,7 +25,7 @@ const defaultTerminationMessagePath = "/dev/termination-log"
 type options struct {
 	terminationMessagePath string
 	steps                  int // for the progress lines
-	run                    func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+	run                    func(context.Context, *steplog.Progress) (buildspec.Result, error)
 }
 
 // flags hold every flag's value; each command registers those it takes.
@@ -120,7 +122,7 @@ type commandSpec struct {
 	steps       int
 	groups      []group
 	required    []string
-	bind        func(*flags, map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+	bind        func(*flags, map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error)
 }
 
 var commands = []commandSpec{
@@ -283,15 +285,15 @@ func parseLabels(flags []string) (map[string]string, error) {
 	return labels, errors.Join(problems...)
 }
 
-func (f *flags) access() imagebuilder.Access {
-	return imagebuilder.Access{
+func (f *flags) access() registryaccess.Access {
+	return registryaccess.Access{
 		PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles,
 		RegistriesConf: f.registriesConf, RegistriesConfSHA256: f.registriesConfSHA256, ProxyDir: f.proxyDir,
 	}
 }
 
-func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindAppend(f *flags, labels map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
 			Access: f.access(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, Labels: labels,
@@ -300,8 +302,8 @@ func bindAppend(f *flags, labels map[string]string) func(context.Context, *image
 	}
 }
 
-func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindPrepare(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
@@ -311,8 +313,8 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 	}
 }
 
-func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindBuild(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
 			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
 			ProxyDir: f.proxyDir, StepFilesDir: buildspec.StepFilesDir,
@@ -321,8 +323,8 @@ func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilde
 	}
 }
 
-func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindPush(f *flags, labels map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
 			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,

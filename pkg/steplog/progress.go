@@ -1,4 +1,4 @@
-package imagebuilder
+package steplog
 
 import (
 	"fmt"
@@ -77,8 +77,8 @@ func (p *Progress) Timings() []buildspec.Timing {
 
 func round(seconds float64) float64 { return float64(int64(seconds*1000+0.5)) / 1000 }
 
-// size prints a number of bytes for people.
-func size(bytes int64) string {
+// Size prints a number of bytes for people.
+func Size(bytes int64) string {
 	switch {
 	case bytes >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
@@ -91,22 +91,10 @@ func size(bytes int64) string {
 	}
 }
 
-// plural prints a count with its noun.
-func plural(count int, noun string) string {
+// Plural prints a count with its noun.
+func Plural(count int, noun string) string {
 	if count == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", count, noun)
 }
-
-// How many steps each command announces.
-const (
-	AppendSteps  = 4
-	PrepareSteps = 3
-	BuildSteps   = 2
-	PushSteps    = 2
-	// PushLastSteps is PushSteps when the config is laid on what the steps left.
-	PushLastSteps = 5
-	// JoinSteps are those of a push into an index.
-	JoinSteps = 3
-)

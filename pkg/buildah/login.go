@@ -1,18 +1,17 @@
-package imagebuilder
+package buildah
 
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerconfig"
 )
 
-// login writes what buildah needs to reach registries into this container's own
-// temporary directory, which close removes, and returns the flags that name it.
-func (b *buildah) login(credentials *dockerconfig.Config, cas [][]byte) ([]string, error) {
+// Login writes what buildah needs to reach registries into this container's own
+// temporary directory, which Close removes, and returns the flags that name it.
+func (b *Program) Login(credentials *dockerconfig.Config, cas [][]byte) ([]string, error) {
 	content, err := credentials.MarshalAuthFile()
 	if err != nil {
 		return nil, fmt.Errorf("preparing credentials: %w", err)
@@ -32,10 +31,4 @@ func (b *buildah) login(credentials *dockerconfig.Config, cas [][]byte) ([]strin
 		}
 	}
 	return []string{"--authfile", authFile, "--cert-dir", certificates}, nil
-}
-
-// layerWriter is the config layer, as far as it matters for a file.
-type layerWriter interface {
-	WriteTar(w io.Writer) error
-	Len() int
 }

@@ -1,4 +1,4 @@
-package imagebuilder
+package buildah
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ const maxProcesses = 4096
 // package syscall does not name.
 const rlimitProcesses = 6
 
-// processLimit is that limit for buildah's flag --ulimit, which cannot raise
+// ProcessLimit is that limit for buildah's flag --ulimit, which cannot raise
 // one that the node has set.
-func processLimit() string {
+func ProcessLimit() string {
 	limit := uint64(maxProcesses)
 	var have syscall.Rlimit
 	if err := syscall.Getrlimit(rlimitProcesses, &have); err == nil {

@@ -1,4 +1,4 @@
-package imagebuilder
+package buildah
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
-// storageDriver is how buildah keeps layers.
-type storageDriver struct {
+// Driver is how buildah keeps layers.
+type Driver struct {
 	Name    string   `json:"name"`
 	Options []string `json:"options,omitempty"`
 }
@@ -25,25 +25,26 @@ type storageDriver struct {
 // fuseOverlay is where the package of that name puts its program.
 const fuseOverlay = "/usr/bin/fuse-overlayfs"
 
-// buildah runs the program of that name, rootless, on the shared store.
-type buildah struct {
+// Program runs the program of that name, rootless, on the shared store.
+type Program struct {
 	program    string
 	storageDir string
-	driver     storageDriver
+	driver     Driver
 	tmp        string // of this container alone
 	// registriesConf says where the image lies that is pulled; empty for where its
 	// name says.
 	registriesConf string
-	proxy          proxy.Config // zero: as the environment says
+	// Proxy is what the program and the steps are given; zero: as the environment says.
+	Proxy proxy.Config
 }
 
-// newBuildah makes the directories that buildah wants to find.
-func newBuildah(storageDir string, driver storageDriver) (*buildah, error) {
+// New makes the directories that buildah wants to find.
+func New(storageDir string, driver Driver) (*Program, error) {
 	tmp, err := os.MkdirTemp("", "os-image-builder-")
 	if err != nil {
 		return nil, fmt.Errorf("preparing buildah: %w", err)
 	}
-	b := &buildah{program: "buildah", storageDir: storageDir, driver: driver, tmp: tmp}
+	b := &Program{program: "buildah", storageDir: storageDir, driver: driver, tmp: tmp}
 	for _, dir := range []string{b.runtimeDir(), b.tempDir(), b.dataDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("preparing buildah: %w", err)
@@ -52,17 +53,20 @@ func newBuildah(storageDir string, driver storageDriver) (*buildah, error) {
 	return b, nil
 }
 
-func (b *buildah) runtimeDir() string { return filepath.Join(b.tmp, "run") }
-func (b *buildah) tempDir() string    { return filepath.Join(b.storageDir, "tmp") }
+// Dir is a directory of this container alone, which Close removes.
+func (b *Program) Dir() string { return b.tmp }
+
+func (b *Program) runtimeDir() string { return filepath.Join(b.tmp, "run") }
+func (b *Program) tempDir() string    { return filepath.Join(b.storageDir, "tmp") }
 
 // dataDir holds buildah's memory of which compressed blob each layer came from,
 // by which it knows the base's layers in the place it pushes to.
-func (b *buildah) dataDir() string { return filepath.Join(b.storageDir, "data") }
+func (b *Program) dataDir() string { return filepath.Join(b.storageDir, "data") }
 
-// close removes this container's own files.
-func (b *buildah) close() { _ = os.RemoveAll(b.tmp) }
+// Close removes this container's own files.
+func (b *Program) Close() { _ = os.RemoveAll(b.tmp) }
 
-func (b *buildah) globalFlags() []string {
+func (b *Program) globalFlags() []string {
 	flags := []string{
 		"--root", filepath.Join(b.storageDir, "root"),
 		"--runroot", filepath.Join(b.storageDir, "run"),
@@ -80,7 +84,7 @@ func (b *buildah) globalFlags() []string {
 // environment is all that the program gets: nothing of the container's passes
 // through but the way to programs and proxies. buildah hands the proxy's variables
 // to the steps and keeps them out of the image (--http-proxy).
-func (b *buildah) environment() []string {
+func (b *Program) environment() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		home = b.tmp
@@ -90,8 +94,8 @@ func (b *buildah) environment() []string {
 		"XDG_RUNTIME_DIR=" + b.runtimeDir(), "XDG_DATA_HOME=" + b.dataDir(), "TMPDIR=" + b.tempDir(),
 		"BUILDAH_ISOLATION=chroot",
 	}
-	if !b.proxy.IsZero() {
-		return append(environment, b.proxy.Environment()...)
+	if !b.Proxy.IsZero() {
+		return append(environment, b.Proxy.Environment()...)
 	}
 	for _, key := range proxy.Variables {
 		if value, found := os.LookupEnv(key); found {
@@ -101,34 +105,34 @@ func (b *buildah) environment() []string {
 	return environment
 }
 
-// exitError is a program that ran and failed, with the end of its output.
-type exitError struct {
-	command string
-	code    int
-	log     []string
+// ExitError is a program that ran and failed, with the end of its output.
+type ExitError struct {
+	Command string
+	Code    int
+	Log     []string // the last lines, oldest first, without secrets
 }
 
 // Error implements error.
-func (e *exitError) Error() string {
-	text := fmt.Sprintf("buildah %s: exit status %d", e.command, e.code)
-	if len(e.log) > 0 {
-		text += ": " + e.log[len(e.log)-1]
+func (e *ExitError) Error() string {
+	text := fmt.Sprintf("buildah %s: exit status %d", e.Command, e.Code)
+	if len(e.Log) > 0 {
+		text += ": " + e.Log[len(e.Log)-1]
 	}
 	return text
 }
 
 const (
-	// tailLines is how many lines of output an error carries.
-	tailLines = 20
+	// TailLines is how many lines of output an error carries.
+	TailLines = 20
 	// followedLines is how many are kept for it: whether the last ones are of a
 	// private key is seen where it begins, and one of 16384 bits has 200.
 	followedLines = 250
 )
 
-// run runs one buildah command and hands its output on by the line, both
-// streams together in their order. It fails with an *exitError when the command
+// Run runs one buildah command and hands its output on by the line, both
+// streams together in their order. It fails with an *ExitError when the command
 // does.
-func (b *buildah) run(ctx context.Context, line func(string), command string, args ...string) error {
+func (b *Program) Run(ctx context.Context, line func(string), command string, args ...string) error {
 	output, input, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("starting buildah: %w", err)
@@ -145,13 +149,13 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 		_ = output.Close()
 		return fmt.Errorf("starting buildah: %w", err)
 	}
-	log, hide := &tail{limit: followedLines}, b.hidden()
+	log, hide := NewTail(), b.hidden()
 	lines := make(chan struct{})
 	go func() {
 		defer close(lines)
 		readLines(output, func(text string) {
 			text = hide(text)
-			log.add(text)
+			log.Add(text)
 			line(text)
 		})
 	}()
@@ -165,7 +169,7 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 	case ctx.Err() != nil:
 		return fmt.Errorf("running buildah %s: %w", command, context.Cause(ctx))
 	case errors.As(err, &exit):
-		return &exitError{command: command, code: exit.ExitCode(), log: log.end()}
+		return &ExitError{Command: command, Code: exit.ExitCode(), Log: log.End()}
 	case err != nil:
 		return fmt.Errorf("running buildah %s: %w", command, err)
 	default:
@@ -175,8 +179,8 @@ func (b *buildah) run(ctx context.Context, line func(string), command string, ar
 
 // hidden returns what takes the proxy's login out of a line: programs print the
 // URL that they were given.
-func (b *buildah) hidden() func(string) string {
-	secrets := b.proxy.Secrets()
+func (b *Program) hidden() func(string) string {
+	secrets := b.Proxy.Secrets()
 	if len(secrets) == 0 {
 		return func(text string) string { return text }
 	}
@@ -214,13 +218,17 @@ func clean(content []byte) string {
 	return text
 }
 
-// tail keeps the last lines.
-type tail struct {
+// Tail keeps the last lines of an output.
+type Tail struct {
 	limit int
 	lines []string
 }
 
-func (t *tail) add(line string) {
+// NewTail returns one that keeps as many lines as it takes to know secrets.
+func NewTail() *Tail { return &Tail{limit: followedLines} }
+
+// Add takes the next line; empty ones do not count.
+func (t *Tail) Add(line string) {
 	if line == "" {
 		return
 	}
@@ -230,9 +238,12 @@ func (t *tail) add(line string) {
 	}
 }
 
-// end is what an error carries. Secrets are taken out first: in what is left
+// Lines are those that are kept, oldest first; an error carries fewer.
+func (t *Tail) Lines() []string { return t.lines }
+
+// End is what an error carries. Secrets are taken out first: in what is left
 // after the cut, they are not known for what they are.
-func (t *tail) end() []string {
+func (t *Tail) End() []string {
 	lines := redact.New().Lines(t.lines)
-	return lines[max(0, len(lines)-tailLines):]
+	return lines[max(0, len(lines)-TailLines):]
 }

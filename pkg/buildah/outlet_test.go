@@ -1,4 +1,4 @@
-package imagebuilder
+package buildah
 
 import (
 	"fmt"
@@ -6,14 +6,16 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 func TestOutletPassesOrdinaryOutputOn(t *testing.T) {
 	var lines []string
-	o := newOutlet(func(line string) { lines = append(lines, line) })
-	o.line("one")
-	o.line("")
-	o.close()
+	o := NewOutlet(func(line string) { lines = append(lines, line) })
+	o.Line("one")
+	o.Line("")
+	o.Close()
 	if got := strings.Join(lines, "|"); got != "one|" {
 		t.Errorf("passed on: %q", got)
 	}
@@ -26,7 +28,7 @@ func TestOutletBoundsAFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var bytes, count int
 			var first, last, warned string
-			o := newOutlet(func(line string) {
+			o := NewOutlet(func(line string) {
 				bytes += len(line) + lineCost
 				count++
 				switch {
@@ -39,9 +41,9 @@ func TestOutletBoundsAFlood(t *testing.T) {
 			})
 			total := 3 * outputLimit / (width + lineCost)
 			for i := range total {
-				o.line(fmt.Sprintf("%0*d", width, i))
+				o.Line(fmt.Sprintf("%0*d", width, i))
 			}
-			o.close()
+			o.Close()
 			if bytes > outputLimit+(endLines+2)*(maxLine+lineCost) {
 				t.Errorf("%d bytes in %d lines were passed on", bytes, count)
 			}
@@ -67,18 +69,18 @@ func (e endless) Read(into []byte) (int, error) {
 
 // TestFloodTakesNoMemory follows output as Build does.
 func TestFloodTakesNoMemory(t *testing.T) {
-	log, shown := newBuildLog(), newOutlet(func(string) {})
+	log, shown := NewLog(), NewOutlet(func(string) {})
 	readLines(io.LimitReader(endless('x'), 256<<20), func(line string) {
-		if log.add(line) {
-			shown.line(line)
+		if log.Add(line) {
+			shown.Line(line)
 		}
 	})
 	runtime.GC()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	if memory.HeapAlloc > 32<<20 {
-		t.Errorf("after 256 MiB of output %s are in use", size(int64(memory.HeapAlloc)))
+		t.Errorf("after 256 MiB of output %s are in use", steplog.Size(int64(memory.HeapAlloc)))
 	}
-	shown.close()
+	shown.Close()
 	runtime.KeepAlive(log)
 }

@@ -1,18 +1,18 @@
-package imagebuilder
+package buildah
 
 import (
 	"regexp"
 	"strconv"
 )
 
-// buildLog follows buildah's output to know which step runs. This is the one
+// Log follows buildah's output to know which step runs. This is the one
 // place that reads the texts of a foreign tool.
-type buildLog struct {
-	stage, number int // counted from 1
-	text          string
-	exitCode      int
-	log           tail
-	cause         string
+type Log struct {
+	Stage, Number int    // of the step, counted from 1; 0 before the first
+	Text          string // of the step
+	ExitCode      int    // 0 where no command failed
+	Output        Tail   // of the step
+	Cause         string // what buildah says of its failure
 	committing    bool
 }
 
@@ -32,11 +32,12 @@ var (
 	exitNotice = regexp.MustCompile(`^subprocess exited with status \d+$`)
 )
 
-func newBuildLog() *buildLog { return &buildLog{log: tail{limit: followedLines}} }
+// NewLog returns one that has seen nothing.
+func NewLog() *Log { return &Log{Output: *NewTail()} }
 
-// add takes the next line of output, and says whether it is worth showing: a
+// Add takes the next line of output, and says whether it is worth showing: a
 // commit names every layer of the base each time.
-func (b *buildLog) add(line string) bool {
+func (b *Log) Add(line string) bool {
 	switch {
 	case line == "Getting image source signatures":
 		b.committing = true
@@ -52,21 +53,21 @@ func (b *buildLog) add(line string) bool {
 	return true
 }
 
-func (b *buildLog) follow(line string) {
+func (b *Log) follow(line string) {
 	if match := stepLine.FindStringSubmatch(line); match != nil {
-		b.stage, b.number, b.text = atoi(match[1]), atoi(match[2]), match[3]
-		b.log = tail{limit: followedLines}
+		b.Stage, b.Number, b.Text = atoi(match[1]), atoi(match[2]), match[3]
+		b.Output = *NewTail()
 		return
 	}
 	if match := errorLine.FindStringSubmatch(line); match != nil {
-		b.cause = match[1]
+		b.Cause = match[1]
 		if exit := exitLine.FindStringSubmatch(line); exit != nil {
-			b.exitCode = atoi(exit[1])
+			b.ExitCode = atoi(exit[1])
 		}
 		return
 	}
 	if !exitNotice.MatchString(line) {
-		b.log.add(line)
+		b.Output.Add(line)
 	}
 }
 
