@@ -60,7 +60,7 @@ model: ## Play MODEL random sequences (default 20000) against the controller on 
 
 .PHONY: test-setup
 test-setup:
-	test/ci/packages gcc libc6-dev libblkid-dev
+	test/ci/packages buildah gcc git libc6-dev libblkid-dev
 	$(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl >/dev/null
 
 .PHONY: fuzz

@@ -8,6 +8,9 @@ import (
 // Log follows buildah's output to know which step runs. This is the one
 // place that reads the texts of a foreign tool.
 type Log struct {
+	// OneStage is to be set for a Dockerfile that has but one: its stage has no number.
+	OneStage bool
+
 	Stage, Number int    // of the step, counted from 1; 0 before the first
 	Text          string // of the step
 	ExitCode      int    // 0 where no command failed
@@ -16,10 +19,13 @@ type Log struct {
 	committing    bool
 }
 
-// The line that begins a step, "[2/3] STEP 4/7: RUN make". It need not begin a
-// line of the log: the step before may have ended its output without one. There
-// are always several stages, since configs is one.
-var stepLine = regexp.MustCompile(`\[(\d+)/\d+\] STEP (\d+)/\d+: (.*)$`)
+// The line that begins a step, "[2/3] STEP 4/7: RUN make", or "STEP 4/7: RUN make"
+// where there is one stage. It need not begin a line of the log: the step before may
+// have ended its output without one.
+var (
+	stepLine = regexp.MustCompile(`\[(\d+)/\d+\] STEP (\d+)/\d+: (.*)$`)
+	onlyLine = regexp.MustCompile(`()STEP (\d+)/\d+: (.*)$`)
+)
 
 // The lines that a commit writes for each layer and the config.
 var copyLine = regexp.MustCompile(`^Copying (?:blob|config) sha256:[0-9a-f]{64}$`)
@@ -54,7 +60,11 @@ func (b *Log) Add(line string) bool {
 }
 
 func (b *Log) follow(line string) {
-	if match := stepLine.FindStringSubmatch(line); match != nil {
+	begin := stepLine
+	if b.OneStage {
+		begin = onlyLine
+	}
+	if match := begin.FindStringSubmatch(line); match != nil {
 		b.Stage, b.Number, b.Text = atoi(match[1]), atoi(match[2]), match[3]
 		b.Output = *NewTail()
 		return

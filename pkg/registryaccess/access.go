@@ -52,9 +52,9 @@ func readCredentials(dirs []string) (*dockerconfig.Config, error) {
 	return dockerconfig.Merge(configs...), nil
 }
 
-// readCAs reads the certificate bundles that are there: the ConfigMap they come
+// ReadCAs reads the certificate bundles that are there: the ConfigMap they come
 // from is an optional one.
-func readCAs(files []string) ([][]byte, error) {
+func ReadCAs(files []string) ([][]byte, error) {
 	var bundles [][]byte
 	for _, file := range files {
 		content, err := os.ReadFile(file)
@@ -76,7 +76,8 @@ type Access struct {
 	PullSecretDirs []string
 	PushSecretDir  string
 	CAFiles        []string
-	// RegistriesConf is a mounted registries.conf, empty for none, of this hash.
+	// RegistriesConf is a mounted registries.conf, empty for none, of this hash; without
+	// one, any is good.
 	RegistriesConf       string
 	RegistriesConfSHA256 string
 	ProxyDir             string         // mounted settings of a proxy; empty for none
@@ -111,7 +112,7 @@ func (a Access) Clients() (*Clients, error) {
 		return nil, err
 	}
 	out.PullCredentials = dockerconfig.Merge(pull, out.PushCredentials)
-	if out.CAs, err = readCAs(a.CAFiles); err != nil {
+	if out.CAs, err = ReadCAs(a.CAFiles); err != nil {
 		return nil, err
 	}
 	if out.Mirrors, err = readMirrors(a.RegistriesConf, a.RegistriesConfSHA256); err != nil {

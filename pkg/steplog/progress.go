@@ -29,6 +29,9 @@ func NewProgress(out io.Writer, total int, now func() time.Time) *Progress {
 	return &Progress{out: out, total: total, now: now, start: now()}
 }
 
+// Now is the time by the clock that measures the steps.
+func (p *Progress) Now() time.Time { return p.now() }
+
 // Step begins the next step. The name is the one in the result's timings; the
 // text is for people.
 func (p *Progress) Step(name, format string, args ...any) {
