@@ -12,9 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
-	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 func main() {
@@ -32,27 +31,41 @@ func run(ctx context.Context, args []string, stdout io.Writer) int {
 		return 0
 	}
 	if err != nil {
-		return finish(stdout, options.terminationMessagePath, buildspec.Result{Reason: api.ReasonBuildFailed, Message: err.Error()})
+		return finish(stdout, options.terminationMessagePath, options.failed(err))
 	}
-	progress := imagebuilder.NewProgress(stdout, options.steps, time.Now)
-	result, err := options.run(ctx, progress)
-	return finish(stdout, options.terminationMessagePath, imagebuilder.Report(result, err))
+	progress := steplog.NewProgress(stdout, options.steps, time.Now)
+	return finish(stdout, options.terminationMessagePath, options.run(ctx, progress))
 }
 
-// finish writes the result where the kubelet picks it up, and the last line of
-// the log.
-func finish(stdout io.Writer, path string, result buildspec.Result) int {
+// outcome is what a command reports.
+type outcome struct {
+	succeeded       bool
+	reason, message string
+	detail          string // for the log, where the message is not all
+	encode          func() []byte
+}
+
+func ofResult(result buildspec.Result) outcome {
+	return outcome{succeeded: result.Succeeded, reason: result.Reason, message: result.Message, encode: result.Encode}
+}
+
+// finish writes the outcome where the kubelet picks it up, and the last line of the
+// log.
+func finish(stdout io.Writer, path string, result outcome) int {
 	code := 0
-	if result.Succeeded {
+	if result.succeeded {
 		_, _ = fmt.Fprintln(stdout, "done")
 	} else {
 		code = 1
-		_, _ = fmt.Fprintf(stdout, "failed (%s): %s\n", result.Reason, result.Message)
+		if result.detail != "" {
+			_, _ = fmt.Fprintln(stdout, result.detail)
+		}
+		_, _ = fmt.Fprintf(stdout, "failed (%s): %s\n", result.reason, result.message)
 	}
 	if path == "" {
 		return code
 	}
-	if err := os.WriteFile(path, result.Encode(), 0o644); err != nil { //nolint:gosec // the kubelet reads it, and it holds no secret
+	if err := os.WriteFile(path, result.encode(), 0o644); err != nil { //nolint:gosec // the kubelet reads it, and it holds no secret
 		_, _ = fmt.Fprintf(stdout, "writing termination message: %v\n", err)
 		return 1
 	}

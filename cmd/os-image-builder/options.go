@@ -12,9 +12,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/pflag"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/imagebuilder"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 const defaultTerminationMessagePath = "/dev/termination-log"
@@ -23,7 +26,14 @@ const defaultTerminationMessagePath = "/dev/termination-log"
 type options struct {
 	terminationMessagePath string
 	steps                  int // for the progress lines
-	run                    func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+	run                    func(context.Context, *steplog.Progress) outcome
+	// failed reports a command line that is wrong.
+	failed func(error) outcome
+}
+
+// poolFailed reports for the commands of pools.
+func poolFailed(err error) outcome {
+	return ofResult(buildspec.Result{Reason: api.ReasonBuildFailed, Message: err.Error()})
 }
 
 // flags hold every flag's value; each command registers those it takes.
@@ -126,7 +136,7 @@ type commandSpec struct {
 	steps       int
 	groups      []group
 	required    []string
-	bind        func(*flags, map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error)
+	bind        func(*flags, map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error)
 }
 
 var commands = []commandSpec{
@@ -165,7 +175,7 @@ var commands = []commandSpec{
 // parse reads the command line. All errors are reported at once; with them come
 // options that still say where to report.
 func parse(args []string) (options, error) {
-	out := options{terminationMessagePath: defaultTerminationMessagePath}
+	out := options{terminationMessagePath: defaultTerminationMessagePath, failed: poolFailed}
 	if len(args) == 0 {
 		return out, fmt.Errorf("reading command line: no command; want one of %s", commandNames())
 	}
@@ -178,11 +188,14 @@ func parse(args []string) (options, error) {
 		}
 		return parseCommand(spec, args[1:])
 	}
+	if command := findBuildCommand(args[0]); command != nil {
+		return parseBuildCommand(command, args[1:])
+	}
 	return out, fmt.Errorf("reading command line: unknown command %q; want one of %s", args[0], commandNames())
 }
 
 func parseCommand(spec commandSpec, args []string) (options, error) {
-	out := options{steps: spec.steps}
+	out := options{steps: spec.steps, failed: poolFailed}
 	values := &flags{}
 	set := flagSet(spec, values, &out.terminationMessagePath)
 	if err := set.Parse(args); err != nil {
@@ -195,7 +208,10 @@ func parseCommand(spec commandSpec, args []string) (options, error) {
 	if err != nil {
 		return out, fmt.Errorf("reading flags of %s: %w", spec.name, err)
 	}
-	out.run = spec.bind(values, labels)
+	work := spec.bind(values, labels)
+	out.run = func(ctx context.Context, progress *steplog.Progress) outcome {
+		return ofResult(imagebuilder.Report(work(ctx, progress)))
+	}
 	switch {
 	case spec.name == "push" && values.machineConfigDir != "":
 		out.steps = imagebuilder.PushLastSteps
@@ -206,27 +222,39 @@ func parseCommand(spec commandSpec, args []string) (options, error) {
 }
 
 func flagSet(spec commandSpec, values *flags, terminationMessagePath *string) *pflag.FlagSet {
-	set := pflag.NewFlagSet(spec.name, pflag.ContinueOnError)
+	return newFlagSet(spec.name, terminationMessagePath, func(set *pflag.FlagSet) {
+		for _, register := range spec.groups {
+			register(set, values)
+		}
+	})
+}
+
+func newFlagSet(name string, terminationMessagePath *string, register func(*pflag.FlagSet)) *pflag.FlagSet {
+	set := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.Usage = func() {}
-	for _, register := range spec.groups {
-		register(set, values)
-	}
+	register(set)
 	set.StringVar(terminationMessagePath, "termination-message-path", defaultTerminationMessagePath, "file to write the result to; empty for none")
 	return set
 }
 
-// check validates all flags and returns the labels.
-func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]string, error) {
+// checkSet wants no arguments, and the flags that are required.
+func checkSet(set *pflag.FlagSet, requiredFlags []string) []error {
 	var problems []error
 	if set.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("unexpected argument %q", set.Arg(0)))
 	}
-	for _, required := range spec.required {
+	for _, required := range requiredFlags {
 		if set.Lookup(required).Value.String() == "" {
 			problems = append(problems, fmt.Errorf("--%s is required", required))
 		}
 	}
+	return problems
+}
+
+// check validates all flags and returns the labels.
+func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]string, error) {
+	problems := checkSet(set, spec.required)
 	for _, sum := range [][2]string{{"machine-config-sha256", values.machineConfigSHA256}, {"dockerfile-sha256", values.dockerfileSHA256}, {"registries-conf-sha256", values.registriesConfSHA256}} {
 		if raw, err := hex.DecodeString(sum[1]); sum[1] != "" && (err != nil || len(raw) != 32) {
 			problems = append(problems, fmt.Errorf("--%s %q is no SHA-256 in hex", sum[0], sum[1]))
@@ -295,15 +323,15 @@ func parseLabels(flags []string) (map[string]string, error) {
 	return labels, errors.Join(problems...)
 }
 
-func (f *flags) access() imagebuilder.Access {
-	return imagebuilder.Access{
+func (f *flags) access() registryaccess.Access {
+	return registryaccess.Access{
 		PullSecretDirs: f.pullSecretDirs, PushSecretDir: f.pushSecretDir, CAFiles: f.caFiles,
 		RegistriesConf: f.registriesConf, RegistriesConfSHA256: f.registriesConfSHA256, ProxyDir: f.proxyDir,
 	}
 }
 
-func bindAppend(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindAppend(f *flags, labels map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Append(ctx, imagebuilder.AppendOptions{
 			Access: f.access(), MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, Labels: labels,
@@ -312,8 +340,8 @@ func bindAppend(f *flags, labels map[string]string) func(context.Context, *image
 	}
 }
 
-func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindPrepare(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
@@ -323,8 +351,8 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *imagebuil
 	}
 }
 
-func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindBuild(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Build(ctx, imagebuilder.BuildOptions{
 			WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, HandoverDir: f.handoverDir,
 			ProxyDir: f.proxyDir, StepFilesDir: buildspec.StepFilesDir,
@@ -333,8 +361,8 @@ func bindBuild(f *flags, _ map[string]string) func(context.Context, *imagebuilde
 	}
 }
 
-func bindPush(f *flags, labels map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindPush(f *flags, labels map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Push(ctx, imagebuilder.PushOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), HandoverDir: f.handoverDir,
 			FinalImage: f.finalImage, Labels: labels, MaxBytes: f.maxBytes,
@@ -353,19 +381,26 @@ func bindLay(f *flags, _ map[string]string) func(context.Context, *imagebuilder.
 }
 
 func commandNames() string {
-	names := make([]string, len(commands))
-	for i, spec := range commands {
-		names[i] = spec.name
+	var names []string
+	for _, spec := range commands {
+		names = append(names, spec.name)
+	}
+	for _, command := range buildCommands {
+		names = append(names, command.name)
 	}
 	return strings.Join(names, ", ")
 }
 
 func usage() string {
 	var text strings.Builder
-	text.WriteString("os-image-builder makes an OS image inside a build pod.\n")
+	text.WriteString("os-image-builder makes an image inside a build pod.\n")
 	for _, spec := range commands {
 		var path string
 		fmt.Fprintf(&text, "\nos-image-builder %s: %s\n%s", spec.name, spec.about, flagSet(spec, &flags{}, &path).FlagUsages())
+	}
+	for _, command := range buildCommands {
+		var path string
+		fmt.Fprintf(&text, "\nos-image-builder %s: %s\n%s", command.name, command.about, buildFlagSet(&command, &buildFlags{}, &path).FlagUsages())
 	}
 	return text.String()
 }

@@ -235,7 +235,7 @@ func (l *linter) finish() {
 			l.problems.addf(use.line, "%s %s: that stage begins further down; only earlier ones can be used", use.verb, use.name)
 		case !strings.ContainsAny(use.name, "/:@."):
 			l.problems.addf(use.line, "%s %s: there is no stage of that name; an image needs its registry, as in registry.example.com/%s", use.verb, use.name, use.name)
-		case !validReference(use.name):
+		case !ValidReference(use.name):
 			l.problems.addf(use.line, "%s %s: not a valid image name", use.verb, use.name)
 		default:
 			l.images = append(l.images, use.name)

@@ -10,7 +10,8 @@ var referencePattern = regexp.MustCompile(`^` +
 	`(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?` +
 	`(?:@sha256:[0-9a-f]{64}|@sha512:[0-9a-f]{128})?$`)
 
-// validReference says whether a name can be an image's at all.
-func validReference(name string) bool {
+// ValidReference says whether a name can be an image's at all: then it is one word
+// of a Dockerfile, without variables.
+func ValidReference(name string) bool {
 	return len(name) <= 1024 && referencePattern.MatchString(name)
 }

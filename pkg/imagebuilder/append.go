@@ -8,6 +8,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // layerHistory is the history entry of the config layer.
@@ -15,7 +17,7 @@ const layerHistory = "machine-os-builder: MachineConfig laid in"
 
 // AppendOptions are the inputs of Append.
 type AppendOptions struct {
-	Access
+	registryaccess.Access
 	MachineConfigDir    string
 	MachineConfigSHA256 string
 	BaseImage           string
@@ -26,14 +28,14 @@ type AppendOptions struct {
 
 // Append makes and pushes an image in which nothing has to run. The result is
 // filled as far as the work got.
-func Append(ctx context.Context, options AppendOptions, progress *Progress) (result buildspec.Result, err error) {
+func Append(ctx context.Context, options AppendOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
-	clients, err := options.Access.clients()
+	clients, err := options.Access.Clients()
 	if err != nil {
 		return result, err
 	}
 	defer func() {
-		traffic := clients.traffic()
+		traffic := clients.Traffic()
 		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
 	}()
 
@@ -55,32 +57,32 @@ func Append(ctx context.Context, options AppendOptions, progress *Progress) (res
 	if err != nil {
 		return result, err
 	}
-	indexes := &baseIndexes{store: clients.push, target: options.FinalImage, progress: progress}
+	indexes := &baseIndexes{store: clients.Push, target: options.FinalImage, progress: progress}
 	layers, err := buildConfigLayers(ctx, config, base.Images, indexes, fetch, options.Compression)
 	if err != nil {
 		return result, err
 	}
-	progress.Done("%d entries, %s compressed", layers.entries, size(layers.bytes))
+	progress.Done("%d entries, %s compressed", layers.entries, steplog.Size(layers.bytes))
 
 	progress.Step("push", "pushing %s", options.FinalImage)
-	before := clients.traffic()
-	pushed, err := clients.push.Append(ctx, base, options.FinalImage, registry.Content{
+	before := clients.Traffic()
+	pushed, err := clients.Push.Append(ctx, base, options.FinalImage, registry.Content{
 		Layer: layers.of, Labels: options.Labels, CreatedBy: layerHistory,
 	})
 	if err != nil {
 		return result, pushFailure(err)
 	}
 	result.Digest = pushed.Digest
-	traffic := clients.traffic()
-	progress.Done("%s of the base in place, %d of them copied; %s up, %s down", plural(pushed.Layers, "layer"),
-		pushed.Streamed, size(traffic.Up-before.Up), size(traffic.Down-before.Down))
-	progress.Note("the registry confirms %s; moved in all: %s up, %s down", pushed.Digest, size(traffic.Up), size(traffic.Down))
+	traffic := clients.Traffic()
+	progress.Done("%s of the base in place, %d of them copied; %s up, %s down", steplog.Plural(pushed.Layers, "layer"),
+		pushed.Streamed, steplog.Size(traffic.Up-before.Up), steplog.Size(traffic.Down-before.Down))
+	progress.Note("the registry confirms %s; moved in all: %s up, %s down", pushed.Digest, steplog.Size(traffic.Up), steplog.Size(traffic.Down))
 	return result, nil
 }
 
-func openBase(ctx context.Context, clients *clients, pullspec string, progress *Progress) (*registry.Base, error) {
+func openBase(ctx context.Context, clients *registryaccess.Clients, pullspec string, progress *steplog.Progress) (*registry.Base, error) {
 	progress.Step("base", "reading the base image's manifest: %s", pullspec)
-	base, err := clients.pull.Open(ctx, pullspec)
+	base, err := clients.Pull.Open(ctx, pullspec)
 	if err != nil {
 		return nil, fail(api.ReasonPullFailed, err)
 	}
@@ -90,7 +92,7 @@ func openBase(ctx context.Context, clients *clients, pullspec string, progress *
 		bytes += imageBytes(image)
 	}
 	progress.Done("%s: %s, %s, %s that stay where they are", base.Digest,
-		plural(len(base.Images), "platform"), plural(layers, "layer"), size(bytes))
+		steplog.Plural(len(base.Images), "platform"), steplog.Plural(layers, "layer"), steplog.Size(bytes))
 	noteMirror(base, progress)
 	for _, digest := range base.Skipped {
 		progress.Note("left out of the new index, no Linux image: %s", digest)
@@ -98,7 +100,7 @@ func openBase(ctx context.Context, clients *clients, pullspec string, progress *
 	return base, nil
 }
 
-func noteMirror(base *registry.Base, progress *Progress) {
+func noteMirror(base *registry.Base, progress *steplog.Progress) {
 	if base.Mirrored {
 		progress.Note("%s is read from its mirror %s", base.Name, base.Source)
 	}

@@ -24,6 +24,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // ignition is a config that touches symbolic links of the base and appends to a
@@ -92,13 +94,13 @@ func osImage(t *testing.T, architecture string) v1.Image {
 		registrytest.Tar(t, registrytest.Member{Name: "etc/base", Content: "base of " + architecture + "\n"}))
 }
 
-func (in *inputs) progress(steps int) *Progress {
+func (in *inputs) progress(steps int) *steplog.Progress {
 	now := time.Unix(0, 0)
-	return NewProgress(&in.log, steps, func() time.Time { now = now.Add(100 * time.Millisecond); return now })
+	return steplog.NewProgress(&in.log, steps, func() time.Time { now = now.Add(100 * time.Millisecond); return now })
 }
 
-func (in *inputs) access() Access {
-	return Access{
+func (in *inputs) access() registryaccess.Access {
+	return registryaccess.Access{
 		CAFiles: []string{filepath.Join(in.dir, "ca.crt"), filepath.Join(in.dir, "none.crt")},
 		Retry:   registry.Retry{Tries: 2, Wait: time.Millisecond},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // annotationIndexed names, on an index artifact, the image it describes.
@@ -26,7 +27,7 @@ const maxBaseFile = 64 << 20
 type baseIndexes struct {
 	store    *registry.Client
 	target   string // the final image: indexes are kept in its repository
-	progress *Progress
+	progress *steplog.Progress
 	// below is the digest of an image that others are built on: what its index
 	// tells need not be learned again.
 	below string
@@ -78,7 +79,7 @@ func (b *baseIndexes) treeBelow(ctx context.Context, image *registry.BaseImage) 
 		bytes += layer.Size
 	}
 	b.progress.Note("nothing is known of this image: learning its files from %s, %s, once",
-		plural(len(image.Layers)-len(tree.Layers()), "layer"), size(bytes))
+		steplog.Plural(len(image.Layers)-len(tree.Layers()), "layer"), steplog.Size(bytes))
 	return tree
 }
 
@@ -118,7 +119,7 @@ func (b *baseIndexes) keep(ctx context.Context, tag string, image *registry.Base
 		b.progress.Note("warning: the base index was not kept, the next build will learn it again: %v", err)
 		return
 	}
-	b.progress.Note("base index kept as %s: %d paths, %s", tag, tree.Len(), size(int64(encoded.Len())))
+	b.progress.Note("base index kept as %s: %d paths, %s", tag, tree.Len(), steplog.Size(int64(encoded.Len())))
 }
 
 // learn reads the layers of an image that lie on those of the tree.

@@ -8,10 +8,13 @@ import (
 	"slices"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // BuildOptions are the inputs of Build.
@@ -30,7 +33,7 @@ type BuildOptions struct {
 // Build runs the Dockerfile that Prepare left, on the store that Prepare filled,
 // and hands the image over to Push. It reads nothing from a network of its own
 // accord and holds no credential of a registry.
-func Build(ctx context.Context, options BuildOptions, progress *Progress) (result buildspec.Result, err error) {
+func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	plan, err := options.WorkDir.readPlan()
 	if err != nil {
@@ -48,34 +51,34 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	if err != nil {
 		return result, err
 	}
-	program, err := newBuildah(options.StorageDir, plan.Driver)
+	program, err := buildah.New(options.StorageDir, plan.Driver)
 	if err != nil {
 		return result, err
 	}
-	defer program.close()
-	if program.proxy, err = readProxy(options.ProxyDir); err != nil {
+	defer program.Close()
+	if program.Proxy, err = registryaccess.ReadProxy(options.ProxyDir); err != nil {
 		return result, err
 	}
-	volumes, err := program.volumes(options.StepFilesDir, file)
+	volumes, err := stepVolumes(program, options.StepFilesDir, file)
 	if err != nil {
 		return result, err
 	}
 
-	progress.Step("build", "running the Dockerfile: %s, storage driver %s", plural(file.Steps(), "instruction"), plan.Driver)
-	log, shown := newBuildLog(), newOutlet(progress.Line)
-	err = program.run(ctx, func(line string) {
-		if log.add(line) {
-			shown.line(line)
+	progress.Step("build", "running the Dockerfile: %s, storage driver %s", steplog.Plural(file.Steps(), "instruction"), plan.Driver)
+	log, shown := buildah.NewLog(), buildah.NewOutlet(progress.Line)
+	err = program.Run(ctx, func(line string) {
+		if log.Add(line) {
+			shown.Line(line)
 		}
 	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir))...)
-	shown.close()
+	shown.Close()
 	if err != nil {
 		return result, buildFailure(err, log, file, plan.Platform)
 	}
 	progress.Done("built")
 
 	progress.Step("handover", "compressing what is new")
-	if err := handOver(ctx, program, options.HandoverDir, plan.Present); err != nil {
+	if err := program.HandOver(ctx, builtImage, options.HandoverDir, plan.Present); err != nil {
 		return result, err
 	}
 	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
@@ -86,60 +89,43 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	return result, nil
 }
 
-// handOver lets buildah push to a registry of our own, which writes files.
-func handOver(ctx context.Context, program *buildah, dir string, present []handover.Layer) error {
-	receiver, err := handover.Receive(dir, present)
-	if err != nil {
-		return err
-	}
-	defer receiver.Close()
-	err = program.run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", builtImage, "docker://"+receiver.Pullspec())
-	if cause := receiver.Err(); err != nil && cause != nil {
-		err = cause
-	}
-	if err != nil {
-		return fmt.Errorf("handing the image over: %w", err)
-	}
-	return nil
-}
-
 // buildFlags: one commit for each stage instead of one for each instruction,
 // since nothing is left to be reused in a store that dies with the pod.
 func buildFlags(work WorkDir) []string {
 	return []string{
 		"--pull=never", "--isolation", "chroot", "--layers=false", "--format", "oci",
-		"--ulimit", processLimit(),
+		"--ulimit", buildah.ProcessLimit(),
 		"--file", work.dockerfile(), "--tag", builtImage, work.context(),
 	}
 }
 
 // buildFailure says which step failed, and where it stands in the text that the
 // administrator wrote.
-func buildFailure(err error, log *buildLog, file *dockerfile.File, platform string) error {
-	var exit *exitError
+func buildFailure(err error, log *buildah.Log, file *dockerfile.File, platform string) error {
+	var exit *buildah.ExitError
 	if !errors.As(err, &exit) {
 		return fail(api.ReasonBuildFailed, err)
 	}
-	if log.text == "" {
+	if log.Text == "" {
 		return fail(api.ReasonBuildFailed, fmt.Errorf("running the Dockerfile: %w", err))
 	}
-	step := &FailedStep{Text: log.text, ExitCode: log.exitCode, Log: log.log.end()}
+	step := &FailedStep{Text: log.Text, ExitCode: log.ExitCode, Log: log.Output.End()}
 	if step.ExitCode == 0 {
-		step.ExitCode = exit.code
+		step.ExitCode = exit.Code
 	}
-	if file.InstallsPackages(log.stage, log.number) {
+	if file.InstallsPackages(log.Stage, log.Number) {
 		return installFailure(step, log, file.Configs())
 	}
 	where := "the step"
-	if at, found := file.Find(log.stage, log.number, log.text); found {
+	if at, found := file.Find(log.Stage, log.Number, log.Text); found {
 		step.Line = at.Line
 		where = place(at)
 	}
-	message := fmt.Errorf("%s failed with exit code %d: %s", where, step.ExitCode, log.text)
-	if log.exitCode == 0 && log.cause != "" {
-		message = fmt.Errorf("%s failed: %s: %s", where, log.text, log.cause)
+	message := fmt.Errorf("%s failed with exit code %d: %s", where, step.ExitCode, log.Text)
+	if log.ExitCode == 0 && log.Cause != "" {
+		message = fmt.Errorf("%s failed: %s: %s", where, log.Text, log.Cause)
 	}
-	message = explainForeign(message, platform, append(slices.Clone(log.log.lines), log.cause))
+	message = explainForeign(message, platform, append(slices.Clone(log.Output.Lines()), log.Cause))
 	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
 }
 

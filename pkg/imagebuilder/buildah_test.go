@@ -11,9 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
@@ -21,34 +22,6 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 )
-
-// fakeBuildah stands in for the program where a test is about how it is called;
-// what it does is tested with the real one, in a real pod. The script gets the
-// command's name and its arguments; calls are noted in a file.
-func fakeBuildah(t *testing.T, script string) (calls func() []string) {
-	t.Helper()
-	dir := t.TempDir()
-	log := filepath.Join(dir, "calls")
-	text := `#!/bin/sh
-echo "$*" >> ` + log + `
-env > ` + dir + `/env
-while [ "${1#--}" != "$1" ]; do shift 2; done
-` + script
-	if err := os.WriteFile(filepath.Join(dir, "buildah"), []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return func() []string {
-		content, err := os.ReadFile(log)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Split(strings.TrimSpace(string(content)), "\n")
-	}
-}
 
 // volumes are the directories that the containers of a build share.
 type volumes struct {
@@ -60,82 +33,14 @@ func newVolumes(t *testing.T) volumes {
 	return volumes{work: WorkDir(t.TempDir()), storage: t.TempDir(), handover: t.TempDir()}
 }
 
-func newProgram(t *testing.T) *buildah {
+func newProgram(t *testing.T) *buildah.Program {
 	t.Helper()
-	program, err := newBuildah(t.TempDir(), storageDriver{Name: "overlay"})
+	program, err := buildah.New(t.TempDir(), buildah.Driver{Name: "overlay"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(program.close)
+	t.Cleanup(program.Close)
 	return program
-}
-
-func TestRunReportsExitCodeAndOutput(t *testing.T) {
-	fakeBuildah(t, `printf 'one\r\ndrawn\rover\n'; for i in $(seq 30); do echo line $i; done; printf 'no end' >&2; exit 7`)
-	var lines []string
-	err := newProgram(t).run(context.Background(), func(line string) { lines = append(lines, line) }, "build", "x")
-	var exit *exitError
-	if !errors.As(err, &exit) || exit.code != 7 || exit.command != "build" {
-		t.Fatalf("error = %v", err)
-	}
-	if len(lines) != 33 || lines[0] != "one" || lines[1] != "over" || lines[32] != "no end" {
-		t.Errorf("%d lines: %q", len(lines), lines)
-	}
-	if len(exit.log) != tailLines || exit.log[tailLines-1] != "no end" {
-		t.Errorf("log = %q", exit.log)
-	}
-}
-
-func TestRunPassesNoEnvironmentOn(t *testing.T) {
-	t.Setenv("REGISTRY_AUTH_FILE", "/secret")
-	t.Setenv("HTTPS_PROXY", "http://proxy.example.com")
-	fakeBuildah(t, `env`)
-	var lines []string
-	if err := newProgram(t).run(context.Background(), func(line string) { lines = append(lines, line) }, "images"); err != nil {
-		t.Fatal(err)
-	}
-	if text := strings.Join(lines, "\n"); strings.Contains(text, "REGISTRY_AUTH_FILE") || !strings.Contains(text, "HTTPS_PROXY=http://proxy.example.com") {
-		t.Errorf("environment:\n%s", text)
-	}
-}
-
-func TestRunEndsWithItsContext(t *testing.T) {
-	fakeBuildah(t, `echo started; sleep 60 & wait`)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	err := newProgram(t).run(ctx, func(string) { cancel() }, "build")
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want Canceled", err)
-	}
-}
-
-func TestLineWithoutEndIsBroken(t *testing.T) {
-	var lines []string
-	readLines(strings.NewReader(strings.Repeat("x", 3*maxLine)+"\nend\n"), func(line string) { lines = append(lines, line) })
-	if len(lines) != 5 || lines[4] != "end" {
-		t.Errorf("%d lines, the last is %.10q", len(lines), lines[len(lines)-1])
-	}
-}
-
-func TestDriverFallsBackWithAReason(t *testing.T) {
-	calls := fakeBuildah(t, `exit 0`)
-	in := newInputs(t, ignition)
-	driver, err := chooseDriver(context.Background(), t.TempDir(), in.progress(1))
-	if err != nil || driver.Name != "overlay" || in.log.Len() != 0 {
-		t.Errorf("driver %v, %v, log %q", driver, err, in.log.String())
-	}
-	if len(calls()) != 1 {
-		t.Errorf("calls = %v", calls())
-	}
-	fakeBuildah(t, `grep -q "driver overlay" "$(dirname "$0")/calls" && ! grep -q "driver vfs" "$(dirname "$0")/calls" && echo "kernel says no" && exit 125; exit 0`)
-	driver, err = chooseDriver(context.Background(), t.TempDir(), in.progress(1))
-	if err != nil || driver.Name != "vfs" || !strings.Contains(in.log.String(), "warning: storage driver overlay does not work here: buildah images: exit status 125: kernel says no") {
-		t.Errorf("driver %v, %v, log %q", driver, err, in.log.String())
-	}
-	fakeBuildah(t, `exit 1`)
-	if _, err = chooseDriver(context.Background(), t.TempDir(), in.progress(1)); err == nil {
-		t.Error("a driver was found although none works")
-	}
 }
 
 // prepared runs Prepare with logins, and checks that they do not stay.
@@ -188,7 +93,7 @@ func checkNoSecret(t *testing.T, dir string) {
 }
 
 func TestPreparePullsByDigestAndLeavesNoLogin(t *testing.T) {
-	calls := fakeBuildah(t, `case "$1" in pull) [ "$(stat -c %a "$3")" = 600 ] && grep -q auths "$3" || exit 9;; esac`)
+	calls := buildahtest.Fake(t, `case "$1" in pull) [ "$(stat -c %a "$3")" = 600 ] && grep -q auths "$3" || exit 9;; esac`)
 	in := newInputs(t, ignition)
 	digest, err := osImage(t, "amd64").Digest()
 	if err != nil {
@@ -247,7 +152,7 @@ func TestPrepareFailures(t *testing.T) {
 			if script == "" {
 				script = "exit 0"
 			}
-			fakeBuildah(t, script+"\nexit 0")
+			buildahtest.Fake(t, script+"\nexit 0")
 			in := newInputs(t, ignition)
 			if test.custom == "" {
 				test.custom = "FROM configs AS final\nRUN true\n"
@@ -271,7 +176,7 @@ func TestPrepareRefusesTheDockerfileOfAnotherBuild(t *testing.T) {
 }
 
 func TestPrepareGoesOnWithoutACopy(t *testing.T) {
-	calls := fakeBuildah(t, "exit 0")
+	calls := buildahtest.Fake(t, "exit 0")
 	in := newInputs(t, ignition)
 	in.server.Fault(func(r *http.Request) (int, bool) {
 		return 403, r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/os/final/")
@@ -297,19 +202,19 @@ func (v volumes) buildAs(in *inputs, compression registry.Compression) (buildspe
 }
 
 func TestBuildHandsOverWithoutCredentials(t *testing.T) {
-	fakeBuildah(t, "exit 0")
+	buildahtest.Fake(t, "exit 0")
 	in := newInputs(t, ignition)
 	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := fakeBuildah(t, `echo "[2/2] STEP 2/2: RUN true"`)
+	calls := buildahtest.Fake(t, `echo "[2/2] STEP 2/2: RUN true"`)
 	// This one pushes nothing, whatever it says.
 	if _, err := dirs.build(in); !errors.Is(err, handover.ErrRefused) {
 		t.Fatal(err)
 	}
 	build, push := calls()[0], calls()[1]
-	for _, want := range []string{"build --pull=never", "--isolation chroot", "--storage-driver overlay"} {
+	for _, want := range []string{"build --pull=never", "--isolation chroot", "--storage-driver overlay", "--ulimit " + buildah.ProcessLimit()} {
 		if !strings.Contains(build, want) {
 			t.Errorf("call %q has no %q", build, want)
 		}
@@ -321,23 +226,5 @@ func TestBuildHandsOverWithoutCredentials(t *testing.T) {
 		if strings.Contains(build+push, word) {
 			t.Errorf("calls %q, %q", build, push)
 		}
-	}
-}
-
-func TestProgressLines(t *testing.T) {
-	in := newInputs(t, ignition)
-	now := time.Unix(0, 0)
-	progress := NewProgress(&in.log, 2, func() time.Time { now = now.Add(250 * time.Millisecond); return now })
-	progress.Step("a", "doing %s", "a")
-	progress.Note("a note")
-	progress.Done("%s", size(52<<10))
-	progress.Step("b", "doing b")
-	progress.Done("%s, %s", plural(1, "layer"), plural(2, "layer"))
-	want := "[1/2] doing a\n      a note\n      52.0 KiB (0.2 s)\n[2/2] doing b\n      1 layer, 2 layers (0.2 s)\n"
-	if in.log.String() != want {
-		t.Errorf("log:\n%s", in.log.String())
-	}
-	if timings := fmt.Sprint(progress.Timings()); timings != "[{a 0.25} {b 0.25} {total 1.25}]" {
-		t.Errorf("timings = %s", timings)
 	}
 }

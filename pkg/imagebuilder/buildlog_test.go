@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 )
@@ -84,15 +85,15 @@ func TestS12FailingStepIsNamed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log, all, shown := newBuildLog(), tail{limit: followedLines}, 0
+			log, all, shown := buildah.NewLog(), buildah.NewTail(), 0
 			for line := range strings.Lines(test.output) {
 				line = strings.TrimSuffix(line, "\n")
-				all.add(line)
-				if log.add(line) {
+				all.Add(line)
+				if log.Add(line) {
 					shown++
 				}
 			}
-			err := buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
+			err := buildFailure(&buildah.ExitError{Command: "build", Code: 125, Log: all.End()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
 			got := Report(buildspec.Result{}, err)
 			if got.Reason != api.ReasonBuildFailed || got.Succeeded || got.Message != test.want.Message ||
 				got.Step != test.want.Step || got.Line != test.want.Line || got.ExitCode != test.want.ExitCode || !slices.Equal(got.Log, test.want.Log) {
@@ -112,22 +113,22 @@ func TestS12StepOfAnotherStageIsNamedWithIt(t *testing.T) {
 		"[3/4] STEP 2/2: RUN make more": "step 2, line 5 of the custom Dockerfile, failed with exit code 2: RUN make more",
 		"[4/4] STEP 2/2: RUN true":      "step 2, line 7 of the custom Dockerfile, failed with exit code 2: RUN true",
 	} {
-		log := newBuildLog()
-		log.add(line)
-		if err := buildFailure(&exitError{command: "build", code: 2}, log, rendered(t, stages), "linux/"+runtime.GOARCH); err.Error() != want {
+		log := buildah.NewLog()
+		log.Add(line)
+		if err := buildFailure(&buildah.ExitError{Command: "build", Code: 2}, log, rendered(t, stages), "linux/"+runtime.GOARCH); err.Error() != want {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
 	}
 }
 
 func TestLogKeepsTheLastLines(t *testing.T) {
-	log := newBuildLog()
-	log.add("[2/2] STEP 2/4: RUN yes")
+	log := buildah.NewLog()
+	log.Add("[2/2] STEP 2/4: RUN yes")
 	for range 1000 {
-		log.add("y")
+		log.Add("y")
 	}
-	log.add("last")
-	if lines := log.log.end(); len(lines) != tailLines || lines[tailLines-1] != "last" {
+	log.Add("last")
+	if lines := log.Output.End(); len(lines) != buildah.TailLines || lines[buildah.TailLines-1] != "last" {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
@@ -144,22 +145,22 @@ func privateKey() []string {
 // TestOutputIsRedactedBeforeItIsCut: of a key that is longer than what is kept,
 // nothing is left, wherever it ends.
 func TestOutputIsRedactedBeforeItIsCut(t *testing.T) {
-	for _, behind := range [][]string{nil, {"sh: exit 1"}, slices.Repeat([]string{"after it"}, tailLines-2)} {
+	for _, behind := range [][]string{nil, {"sh: exit 1"}, slices.Repeat([]string{"after it"}, buildah.TailLines-2)} {
 		for _, cut := range []int{0, 1, 3} { // lines that the step does not come to print
-			log, all := newBuildLog(), tail{limit: followedLines}
+			log, all := buildah.NewLog(), buildah.NewTail()
 			key := privateKey()
 			output := slices.Concat([]string{"[2/2] STEP 3/4: RUN echo before;   nosuchcommand --x", "login with password=hunter2 it is"}, key[:len(key)-cut], behind)
 			for _, line := range output {
-				all.add(line)
-				log.add(line)
+				all.Add(line)
+				log.Add(line)
 			}
-			err := buildFailure(&exitError{command: "build", code: 1, log: all.end()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
+			err := buildFailure(&buildah.ExitError{Command: "build", Code: 1, Log: all.End()}, log, rendered(t, custom), "linux/"+runtime.GOARCH)
 			report := Report(buildspec.Result{}, err)
 			want := append([]string{"login with password=[redacted] it is", "[redacted]"}, behind...)
 			if !slices.Equal(report.Log, want) {
 				t.Errorf("with %d lines behind it, cut by %d, the log is %q", len(behind), cut, report.Log)
 			}
-			if end := all.end(); !slices.Equal(end[len(end)-len(want)+1:], want[1:]) {
+			if end := all.End(); !slices.Equal(end[len(end)-len(want)+1:], want[1:]) {
 				t.Errorf("with %d lines behind it, cut by %d, the error has %q", len(behind), cut, end)
 			}
 		}
@@ -177,7 +178,7 @@ func TestReportHoldsNoSecret(t *testing.T) {
 
 func TestFailureOfAnotherKindIsPassedOn(t *testing.T) {
 	cause := errors.New("starting buildah: not found")
-	if err := buildFailure(cause, newBuildLog(), rendered(t, custom), "linux/"+runtime.GOARCH); !errors.Is(err, cause) {
+	if err := buildFailure(cause, buildah.NewLog(), rendered(t, custom), "linux/"+runtime.GOARCH); !errors.Is(err, cause) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -9,14 +9,16 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // configLast lays the config on what the steps left.
 type configLast struct {
 	options  PushOptions
 	plan     plan
-	clients  *clients
-	progress *Progress
+	clients  *registryaccess.Clients
+	progress *steplog.Progress
 }
 
 func (l *configLast) push(ctx context.Context, result *buildspec.Result) error {
@@ -37,15 +39,15 @@ func (l *configLast) push(ctx context.Context, result *buildspec.Result) error {
 	if err != nil {
 		return err
 	}
-	indexes := &baseIndexes{store: l.clients.push, target: l.options.FinalImage, progress: l.progress, below: l.plan.ImageDigest}
+	indexes := &baseIndexes{store: l.clients.Push, target: l.options.FinalImage, progress: l.progress, below: l.plan.ImageDigest}
 	layers, err := buildConfigLayers(ctx, config, steps.Images, indexes, fetch, l.options.Compression)
 	if err != nil {
 		return err
 	}
-	l.progress.Done("%d entries, %s compressed", layers.entries, size(layers.bytes))
+	l.progress.Done("%d entries, %s compressed", layers.entries, steplog.Size(layers.bytes))
 
 	l.progress.Step("push", "pushing %s", l.options.FinalImage)
-	pushed, err := l.clients.push.Append(ctx, steps, l.options.FinalImage, registry.Content{
+	pushed, err := l.clients.Push.Append(ctx, steps, l.options.FinalImage, registry.Content{
 		Layer: layers.of, Labels: l.options.Labels, CreatedBy: layerHistory,
 		// What the steps left is nobody's base.
 		Annotations: map[string]string{
@@ -56,8 +58,8 @@ func (l *configLast) push(ctx context.Context, result *buildspec.Result) error {
 		return pushFailure(err)
 	}
 	result.Digest = pushed.Digest
-	traffic := l.clients.traffic()
-	l.progress.Done("the registry confirms %s; in all %s up, %s down", pushed.Digest, size(traffic.Up), size(traffic.Down))
+	traffic := l.clients.Traffic()
+	l.progress.Done("the registry confirms %s; in all %s up, %s down", pushed.Digest, steplog.Size(traffic.Up), steplog.Size(traffic.Down))
 	return nil
 }
 
@@ -75,7 +77,7 @@ func (l *configLast) steps(ctx context.Context) (*registry.Base, error) {
 			return nil, err
 		}
 	}
-	steps, err := l.clients.push.Open(ctx, repository+"@"+digest)
+	steps, err := l.clients.Push.Open(ctx, repository+"@"+digest)
 	if err != nil {
 		return nil, fail(api.ReasonPullFailed, fmt.Errorf("reading what the steps left: %w; the next try looks for it anew, and %s=<another value> on the pool runs the steps again", err, api.AnnotationRebuild))
 	}
@@ -93,10 +95,10 @@ func (l *configLast) keep(ctx context.Context, repository string) (string, error
 	built.FinalImage, built.Labels = repository+":"+l.plan.StepsTag, nil
 	digest, err := pushBuilt(ctx, l.clients, built, l.plan, l.progress)
 	if errors.Is(err, registry.ErrUnconfirmed) {
-		_, err = l.clients.push.Resolve(ctx, repository+"@"+digest)
+		_, err = l.clients.Push.Resolve(ctx, repository+"@"+digest)
 	}
 	if err == nil && l.plan.RebuildTag != "" {
-		err = l.clients.push.Tag(ctx, repository+"@"+digest, l.plan.RebuildTag)
+		err = l.clients.Push.Tag(ctx, repository+"@"+digest, l.plan.RebuildTag)
 	}
 	if err != nil {
 		return "", pushFailure(err)

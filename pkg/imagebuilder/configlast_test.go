@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
@@ -49,7 +50,7 @@ func (in *inputs) last(t *testing.T, run lastRun) (result buildspec.Result, ran 
 		t.Fatal(err)
 	}
 	dirs, config := newVolumes(t), filepath.Join(in.dir, "config")
-	calls := fakeBuildah(t, "exit 0")
+	calls := buildahtest.Fake(t, "exit 0")
 	if _, err := Prepare(context.Background(), PrepareOptions{
 		Access: in.access(), WorkDir: dirs.work, StorageDir: dirs.storage, MachineConfigDir: config, MachineConfigSHA256: in.sha256,
 		BaseImage: run.base, FinalImage: in.server.Host + lastFinal, RebuildToken: run.token,

@@ -11,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
 )
 
 // elsewhere is a registry that nobody reaches; mirrors of the test's own registry
@@ -54,7 +56,7 @@ func TestAppendFromAMirror(t *testing.T) {
 // TestPreparePullsFromTheMirror: buildah gets digests, and finds them where the
 // rules for tags led.
 func TestPreparePullsFromTheMirror(t *testing.T) {
-	calls := fakeBuildah(t, `exit 0`)
+	calls := buildahtest.Fake(t, `exit 0`)
 	confs := filepath.Join(t.TempDir(), "confs")
 	fake := filepath.Join(filepath.SplitList(os.Getenv("PATH"))[0], "buildah")
 	script, err := os.ReadFile(fake)
@@ -99,7 +101,7 @@ func TestPreparePullsFromTheMirror(t *testing.T) {
 // TestStepsGetTheProxyAndTheirFiles, and neither the log nor what is left behind
 // shows the login.
 func TestStepsGetTheProxyAndTheirFiles(t *testing.T) {
-	fakeBuildah(t, "exit 0")
+	buildahtest.Fake(t, "exit 0")
 	in := newInputs(t, ignition)
 	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
 	if err != nil {
@@ -110,7 +112,7 @@ func TestStepsGetTheProxyAndTheirFiles(t *testing.T) {
 	in.write(t, "entitlement/..data/key.pem", "hidden")
 	in.write(t, "entitlement/key.pem", "key")
 	in.write(t, "yum-repos/..data/x", "hidden")
-	calls := fakeBuildah(t, `[ "$1" = build ] || exit 0
+	calls := buildahtest.Fake(t, `[ "$1" = build ] || exit 0
 echo "[2/2] STEP 2/2: RUN true"; echo "via $https_proxy $HTTPS_PROXY, $no_proxy"
 [ "$2" = --volume ] && ls -a "${3%%:*}"; exit 0`)
 	t.Setenv("HTTPS_PROXY", "http://other.example.com")
@@ -140,7 +142,7 @@ echo "[2/2] STEP 2/2: RUN true"; echo "via $https_proxy $HTTPS_PROXY, $no_proxy"
 func TestProxySettingsThatAreWrong(t *testing.T) {
 	in := newInputs(t, ignition)
 	in.write(t, "proxy/httpProxy", "user:hunter2@proxy")
-	_, err := readProxy(filepath.Join(in.dir, "proxy"))
+	_, err := registryaccess.ReadProxy(filepath.Join(in.dir, "proxy"))
 	if reasonOf(err) != api.ReasonInvalidConfig || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error = %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
 )
 
 // Failure is an error that knows the reason it is to be reported under.
@@ -78,6 +79,10 @@ func reasonOf(err error) string {
 		return api.ReasonInvalidDockerfile
 	case errors.As(err, &failure):
 		return failure.Reason
+	case errors.Is(err, registryaccess.ErrStale):
+		return api.ReasonBuildInterrupted
+	case errors.Is(err, registryaccess.ErrInvalid):
+		return api.ReasonInvalidConfig
 	default:
 		return api.ReasonBuildFailed
 	}

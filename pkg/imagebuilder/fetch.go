@@ -11,6 +11,8 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // maxSource bounds a file that a MachineConfig names by URL.
@@ -23,8 +25,8 @@ type fetcher struct {
 	wait   time.Duration
 }
 
-func newFetcher(c *clients) (*fetcher, error) {
-	transport, err := registry.NewTransport(c.cas, c.proxy)
+func newFetcher(c *registryaccess.Clients) (*fetcher, error) {
+	transport, err := registry.NewTransport(c.CAs, c.Proxy)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func (f *fetcher) once(ctx context.Context, source configlayer.Source) ([]byte, 
 		return nil, fmt.Errorf("fetching %s: %w", source.At, err)
 	}
 	if len(content) > maxSource {
-		return nil, fmt.Errorf("fetching %s: %w: more than %s", source.At, errStatus, size(maxSource))
+		return nil, fmt.Errorf("fetching %s: %w: more than %s", source.At, errStatus, steplog.Size(maxSource))
 	}
 	return content, nil
 }

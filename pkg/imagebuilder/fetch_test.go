@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
 )
 
 func TestFetch(t *testing.T) {
@@ -33,7 +34,7 @@ func TestFetch(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	fetch, err := newFetcher(&clients{cas: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})}})
+	fetch, err := newFetcher(&registryaccess.Clients{CAs: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestFetchKeepsSecretsOfURLs(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	fetch, err := newFetcher(&clients{cas: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})}})
+	fetch, err := newFetcher(&registryaccess.Clients{CAs: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestFetchTrustsNoOtherAuthority(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	fetch, err := newFetcher(&clients{})
+	fetch, err := newFetcher(&registryaccess.Clients{})
 	if err != nil {
 		t.Fatal(err)
 	}

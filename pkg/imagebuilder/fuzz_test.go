@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 )
@@ -25,13 +26,13 @@ func FuzzBuildLog(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log, all := newBuildLog(), tail{limit: followedLines}
+		log, all := buildah.NewLog(), buildah.NewTail()
 		for line := range strings.Lines(output) {
 			line = strings.TrimSuffix(line, "\n")
-			all.add(line)
-			log.add(line)
+			all.Add(line)
+			log.Add(line)
 		}
-		report := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125, log: all.end()}, log, file, "linux/s390x"))
+		report := Report(buildspec.Result{}, buildFailure(&buildah.ExitError{Command: "build", Code: 125, Log: all.End()}, log, file, "linux/s390x"))
 		if report.Line < 0 || report.Line > strings.Count(text, "\n")+1 {
 			t.Errorf("line %d of a text of %d lines", report.Line, strings.Count(text, "\n")+1)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // Share is a pod's part in the images of several architectures; zero for a pod
@@ -55,7 +56,7 @@ type joining struct {
 	client   *registry.Client
 	options  PushOptions
 	plan     plan
-	progress *Progress
+	progress *steplog.Progress
 }
 
 // join pushes the index and returns its digest and its images', or nothing while

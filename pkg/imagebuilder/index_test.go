@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -33,7 +35,7 @@ func otherArchitecture() string {
 // share is the build of one pod, up to its push.
 func share(t *testing.T, in *inputs, architecture string) volumes {
 	t.Helper()
-	fakeBuildah(t, "exit 0")
+	buildahtest.Fake(t, "exit 0")
 	dirs, err := preparedFor(t, in, dockerfile.Configs{}, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +206,7 @@ func TestPlatformThatABaseDoesNotHave(t *testing.T) {
 		"an image it names": {"arm64", "FROM HOST/tools/one:7 AS tools\nFROM configs AS final\n", "/tools/one:7: architectures of ConfigMap on-cluster-build-config lists arm64, the image is for linux/amd64; name an image"},
 	} {
 		t.Run(title, func(t *testing.T) {
-			fakeBuildah(t, "exit 0")
+			buildahtest.Fake(t, "exit 0")
 			_, err := preparedFor(t, newInputs(t, ignition), dockerfile.Configs{}, row.custom, row.architecture)
 			if reasonOf(err) != api.ReasonPullFailed || !strings.Contains(err.Error(), row.message) {
 				t.Errorf("error = %v", err)
@@ -216,7 +218,7 @@ func TestPlatformThatABaseDoesNotHave(t *testing.T) {
 // TestBuildahIsToldOfAnotherPlatform, and not of the one that it chooses by itself.
 func TestBuildahIsToldOfAnotherPlatform(t *testing.T) {
 	for _, architecture := range []string{"", runtime.GOARCH, otherArchitecture()} {
-		calls := fakeBuildah(t, "exit 0")
+		calls := buildahtest.Fake(t, "exit 0")
 		in := newInputs(t, ignition)
 		dirs, err := preparedFor(t, in, dockerfile.Configs{}, "FROM configs AS final\nCOPY <<EOF /new\nEOF\n", architecture)
 		if err != nil {
@@ -237,11 +239,11 @@ func TestBuildahIsToldOfAnotherPlatform(t *testing.T) {
 func TestForeignProgramIsExplained(t *testing.T) {
 	const output = "[2/2] STEP 2/2: RUN true\nprocess failed to start with error: fork/exec /bin/sh: exec format errorsubprocess exited with status 1\nError: building at STEP \"RUN true\": exit status 1\n"
 	for platform, explained := range map[string]bool{"linux/" + runtime.GOARCH: false, "linux/" + otherArchitecture(): true, "linux/" + otherArchitecture() + "/v8": true} {
-		log := newBuildLog()
+		log := buildah.NewLog()
 		for line := range strings.Lines(output) {
-			log.add(strings.TrimSuffix(line, "\n"))
+			log.Add(strings.TrimSuffix(line, "\n"))
 		}
-		err := buildFailure(&exitError{command: "build", code: 1}, log, rendered(t, "FROM configs AS final\nRUN true\n"), platform)
+		err := buildFailure(&buildah.ExitError{Command: "build", Code: 1}, log, rendered(t, "FROM configs AS final\nRUN true\n"), platform)
 		for _, text := range []string{"the image is for " + otherArchitecture(), "this node is " + runtime.GOARCH, api.KeyArchitectureSelectors, "COPY"} {
 			if strings.Contains(err.Error(), text) != explained {
 				t.Errorf("%s: %q is in the message, want %t: %v", platform, text, explained, err)

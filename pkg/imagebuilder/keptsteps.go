@@ -51,7 +51,7 @@ func (p *preparation) findKeptSteps(ctx context.Context, base *registry.BaseImag
 	if err != nil {
 		return err
 	}
-	kept, err := p.clients.push.Inspect(ctx, pullspec)
+	kept, err := p.clients.Push.Inspect(ctx, pullspec)
 	if err == nil && p.plan.RebuildTag != "" {
 		err = p.checkRebuild(ctx, kept.Digest)
 	}
@@ -77,7 +77,7 @@ func (p *preparation) checkRebuild(ctx context.Context, newest string) error {
 	if err != nil {
 		return err
 	}
-	digest, err := p.clients.push.Resolve(ctx, pullspec)
+	digest, err := p.clients.Push.Resolve(ctx, pullspec)
 	if err == nil && digest != newest {
 		err = fmt.Errorf("%w: another rebuild is newer", registry.ErrNotFound)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
@@ -31,14 +32,14 @@ func countImages(file *dockerfile.File) int {
 
 // installFailure says what is missing for the packages that the MachineConfig asks
 // for. With that known another try is no use; of the rest nobody can tell.
-func installFailure(step *FailedStep, log *buildLog, configs dockerfile.Configs) error {
+func installFailure(step *FailedStep, log *buildah.Log, configs dockerfile.Configs) error {
 	failed := fmt.Sprintf("installing %s from the extensions image %s failed", configs.Packages, configs.Extensions)
-	if missing := missingPackages(log.log.lines); len(missing) > 0 {
+	if missing := missingPackages(log.Output.Lines()); len(missing) > 0 {
 		return &Failure{Reason: api.ReasonExtensionsFailed, Err: fmt.Errorf("%s: %s", failed, strings.Join(missing, "; ")), Step: step}
 	}
 	message := fmt.Errorf("%s with exit code %d", failed, step.ExitCode)
-	if log.exitCode == 0 && log.cause != "" {
-		message = fmt.Errorf("%s: %s", failed, log.cause)
+	if log.ExitCode == 0 && log.Cause != "" {
+		message = fmt.Errorf("%s: %s", failed, log.Cause)
 	}
 	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
 }

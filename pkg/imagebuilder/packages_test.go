@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
@@ -80,11 +82,11 @@ func TestFailedInstallation(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			log := newBuildLog()
+			log := buildah.NewLog()
 			for line := range strings.Lines(test.output) {
-				log.add(strings.TrimSuffix(line, "\n"))
+				log.Add(strings.TrimSuffix(line, "\n"))
 			}
-			got := Report(buildspec.Result{}, buildFailure(&exitError{command: "build", code: 125}, log, renderedWithPackages(t, custom), "linux/amd64"))
+			got := Report(buildspec.Result{}, buildFailure(&buildah.ExitError{Command: "build", Code: 125}, log, renderedWithPackages(t, custom), "linux/amd64"))
 			if got.Reason != test.reason || got.Message != test.message || got.Line != test.line {
 				t.Errorf("reason %s, line %d:\n%s\nwant %s, line %d:\n%s", got.Reason, got.Line, got.Message, test.reason, test.line, test.message)
 			}
@@ -104,7 +106,7 @@ func TestMissingPackagesAreBounded(t *testing.T) {
 
 // TestPreparePullsTheExtensionsImage: by digest, and as what the steps mount.
 func TestPreparePullsTheExtensionsImage(t *testing.T) {
-	calls := fakeBuildah(t, "exit 0")
+	calls := buildahtest.Fake(t, "exit 0")
 	in := newInputs(t, ignition)
 	extensions := in.server.Push(t, "os/extensions:1", registrytest.Index(t, osImage(t, "amd64"), osImage(t, "arm64")))
 	dirs, err := preparedFor(t, in, dockerfile.Configs{Extensions: extensions, Packages: ospackages.New([]string{"usbguard"}, "")}, "", "")
@@ -137,7 +139,7 @@ func TestPrepareRefusesExtensions(t *testing.T) {
 		{"a kernel of another architecture", "HOST/os/other:1", "64k-pages", api.ReasonInvalidRenderedConfig, []string{"rendered-worker-1", "spec.kernelType", "64k-pages"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fakeBuildah(t, "exit 0")
+			buildahtest.Fake(t, "exit 0")
 			in := newInputs(t, ignition)
 			in.server.Push(t, "os/other:1", osImage(t, "s390x"))
 			if test.kernelType != "" && ospackages.New(nil, test.kernelType).CheckArchitecture(runtime.GOARCH) == nil {
@@ -169,7 +171,7 @@ func TestRepositoriesCanBePutAway(t *testing.T) {
 	}
 	for want, file := range map[string]*dockerfile.File{"ro": rendered(t, custom), "rw": renderedWithPackages(t, custom)} {
 		program := newProgram(t)
-		flags, err := program.volumes(from, file)
+		flags, err := stepVolumes(program, from, file)
 		if err != nil || len(flags) != 4 || !strings.HasSuffix(flags[1], ":/etc/pki/entitlement:ro") || !strings.HasSuffix(flags[3], ":/etc/yum.repos.d:"+want) {
 			t.Errorf("flags = %q, want %s, %v", flags, want, err)
 		}

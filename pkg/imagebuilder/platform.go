@@ -16,7 +16,7 @@ const system = "linux"
 // forPlatform picks the image for an architecture, or when that is empty, the
 // one that this machine can run steps in.
 func forPlatform(base *registry.Base, architecture string) (*registry.BaseImage, error) {
-	if image := imageFor(base, machineOr(architecture)); image != nil {
+	if image := base.Image(machineOr(architecture)); image != nil {
 		return image, nil
 	}
 	var have []string
@@ -39,24 +39,13 @@ func machineOr(architecture string) string {
 	return architecture
 }
 
-func imageFor(base *registry.Base, architecture string) *registry.BaseImage {
-	i := slices.IndexFunc(base.Images, func(image *registry.BaseImage) bool {
-		os, rest, _ := strings.Cut(image.Platform, "/")
-		return os == system && architectureOf(rest) == architecture
-	})
-	if i < 0 {
-		return nil
-	}
-	return base.Images[i]
-}
-
 // basesOf are the digests of the images of a base, by architecture.
 func basesOf(base *registry.Base) map[string]string {
 	digests := map[string]string{}
 	for _, image := range base.Images {
 		_, rest, _ := strings.Cut(image.Platform, "/")
 		architecture := architectureOf(rest)
-		if chosen := imageFor(base, architecture); chosen != nil {
+		if chosen := base.Image(architecture); chosen != nil {
 			digests[architecture] = chosen.Digest
 		}
 	}

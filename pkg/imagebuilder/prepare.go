@@ -4,26 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // PrepareOptions are the inputs of Prepare.
 type PrepareOptions struct {
-	Access
+	registryaccess.Access
 	WorkDir             WorkDir
 	StorageDir          string
 	MachineConfigDir    string
@@ -43,14 +45,14 @@ type PrepareOptions struct {
 // repository, and writes the config layer and the Dockerfile. When the config
 // comes last, it looks first whether what the steps leave is kept, and then pulls
 // nothing.
-func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (result buildspec.Result, err error) {
+func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
-	clients, err := options.Access.clients()
+	clients, err := options.Access.Clients()
 	if err != nil {
 		return result, err
 	}
 	defer func() {
-		traffic := clients.traffic()
+		traffic := clients.Traffic()
 		result.BytesPulled += traffic.Down
 		result.BytesPushed += traffic.Up
 	}()
@@ -65,7 +67,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 	if err != nil {
 		return result, err
 	}
-	progress.Done("%s; %s", config.Name, plural(file.Steps(), "custom instruction"))
+	progress.Done("%s; %s", config.Name, steplog.Plural(file.Steps(), "custom instruction"))
 
 	base, err := openBase(ctx, clients, options.BaseImage, progress)
 	if err != nil {
@@ -89,7 +91,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 		}
 	}
 
-	progress.Step("pull", "pulling %s (%s)", plural(countImages(file), "image"), image.Platform)
+	progress.Step("pull", "pulling %s (%s)", steplog.Plural(countImages(file), "image"), image.Platform)
 	group, groupCtx := errgroup.WithContext(ctx)
 	pulled := &pulled{layers: map[string]bool{}}
 	group.Go(func() error { return p.pullAll(groupCtx, base, image, pulled) })
@@ -98,14 +100,14 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *Progress) (r
 		return result, err
 	}
 	result.BytesPulled += pulled.bytes
-	progress.Done("%s pulled", size(pulled.bytes))
+	progress.Done("%s pulled", steplog.Size(pulled.bytes))
 	return result, p.writePlan(image, file, pulled)
 }
 
 type preparation struct {
 	options  PrepareOptions
-	clients  *clients
-	progress *Progress
+	clients  *registryaccess.Clients
+	progress *steplog.Progress
 	named    []namedImage
 	// extensions is the image that packages are installed from; nil for none.
 	extensions *namedImage
@@ -122,7 +124,7 @@ type namedImage struct {
 // layOut writes the build context. What push will have to know of the base it
 // learns while there are credentials to pull the base with.
 func (p *preparation) layOut(ctx context.Context, config *mcfgv1.MachineConfig, base *registry.BaseImage) error {
-	indexes := &baseIndexes{store: p.clients.push, target: p.options.FinalImage, progress: p.progress}
+	indexes := &baseIndexes{store: p.clients.Push, target: p.options.FinalImage, progress: p.progress}
 	if p.plan.ConfigLast {
 		if err := os.MkdirAll(p.options.WorkDir.context(), 0o700); err != nil {
 			return fmt.Errorf("writing build context: %w", err)
@@ -163,7 +165,7 @@ func (p *preparation) openOthers(ctx context.Context, file *dockerfile.File) err
 }
 
 func (p *preparation) openOther(ctx context.Context, what, image string) (namedImage, error) {
-	opened, err := p.clients.pull.Open(ctx, image)
+	opened, err := p.clients.Pull.Open(ctx, image)
 	if err != nil {
 		return namedImage{}, fail(api.ReasonPullFailed, fmt.Errorf("%s: %w", what, err))
 	}
@@ -173,7 +175,7 @@ func (p *preparation) openOther(ctx context.Context, what, image string) (namedI
 
 // pulled is what lies in the store.
 type pulled struct {
-	driver storageDriver
+	driver buildah.Driver
 	base   string // the name of the base image there
 	// extensions is the name of the extensions image there, by digest; empty for none.
 	extensions string
@@ -207,27 +209,24 @@ func readDockerfile(dir, sha256 string) (*dockerfile.File, error) {
 
 // pinned is an image by its digest alone.
 func pinned(pullspec, digest string) (string, error) {
-	reference, err := name.ParseReference(pullspec)
-	if err != nil {
-		return "", fail(api.ReasonInvalidConfig, fmt.Errorf("reading image name: %w", err))
-	}
-	return reference.Context().Digest(digest).Name(), nil
+	byDigest, err := buildah.Pinned(pullspec, digest)
+	return byDigest, fail(api.ReasonInvalidConfig, err)
 }
 
 // pullAll chooses the storage driver and pulls into the store. The login is
 // written into a directory of this container's own for that time.
 func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *registry.BaseImage, into *pulled) error {
 	var err error
-	if into.driver, err = chooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
+	if into.driver, err = buildah.ChooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
 		return err
 	}
-	program, err := newBuildah(p.options.StorageDir, into.driver)
+	program, err := buildah.New(p.options.StorageDir, into.driver)
 	if err != nil {
 		return err
 	}
-	defer program.close()
-	program.proxy = p.clients.proxy
-	flags, err := program.login(p.clients.pullCredentials, p.clients.cas)
+	defer program.Close()
+	program.Proxy = p.clients.Proxy
+	flags, err := program.Login(p.clients.PullCredentials, p.clients.CAs)
 	if err != nil {
 		return err
 	}
@@ -259,7 +258,7 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 }
 
 // pullOther pulls an image besides the base, by its digest, and returns its name by that.
-func (p *preparation) pullOther(ctx context.Context, program *buildah, flags []string, image namedImage, into *pulled) (string, error) {
+func (p *preparation) pullOther(ctx context.Context, program *buildah.Program, flags []string, image namedImage, into *pulled) (string, error) {
 	noteMirror(image.opened, p.progress)
 	byDigest, err := pinned(image.name, image.opened.Digest)
 	if err != nil {
@@ -272,7 +271,7 @@ func (p *preparation) pullOther(ctx context.Context, program *buildah, flags []s
 		return "", err
 	}
 	into.add(image.chosen)
-	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, size(imageBytes(image.chosen)))
+	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, steplog.Size(imageBytes(image.chosen)))
 	return byDigest, nil
 }
 
@@ -280,34 +279,25 @@ func (p *preparation) pullOther(ctx context.Context, program *buildah, flags []s
 // name in the store. One that is named by a digest is pulled by it, since an
 // index's digest leads to the image of this platform only in its own name; of
 // any other, the digest is asked for once and the name given afterwards.
-func (p *preparation) pullNamed(ctx context.Context, program *buildah, flags []string, image namedImage, into *pulled) error {
+func (p *preparation) pullNamed(ctx context.Context, program *buildah.Program, flags []string, image namedImage, into *pulled) error {
 	byDigest, err := p.pullOther(ctx, program, flags, image, into)
 	if err != nil || strings.Contains(image.name, "@") {
 		return err
 	}
-	return program.run(ctx, func(string) {}, "tag", byDigest, storeName(image.name))
-}
-
-// storeName is the full name under which a build looks for an image.
-func storeName(image string) string {
-	reference, err := name.ParseReference(image)
-	if err != nil {
-		return image
-	}
-	return strings.Replace(reference.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
+	return program.Tag(ctx, byDigest, image.name)
 }
 
 // mirror says to buildah where an image is, if there is more than its name to go by.
-func (p *preparation) mirror(program *buildah, opened *registry.Base) error {
-	if p.clients.mirrors.IsZero() {
+func (p *preparation) mirror(program *buildah.Program, opened *registry.Base) error {
+	if p.clients.Mirrors.IsZero() {
 		return nil
 	}
-	return program.mirror(opened)
+	return program.Mirror(opened)
 }
 
-func (p *preparation) pull(ctx context.Context, program *buildah, flags []string, image string) error {
-	err := program.run(ctx, func(string) {}, "pull", append(slices.Clone(flags), "--retry", "4", "docker://"+image)...)
-	var exit *exitError
+func (p *preparation) pull(ctx context.Context, program *buildah.Program, flags []string, image string) error {
+	err := program.Pull(ctx, flags, image)
+	var exit *buildah.ExitError
 	if errors.As(err, &exit) {
 		return fail(api.ReasonPullFailed, fmt.Errorf("pulling %s: %w", image, err))
 	}
@@ -317,14 +307,14 @@ func (p *preparation) pull(ctx context.Context, program *buildah, flags []string
 // copyBase puts the base's layers into the final image's repository, so that only
 // new ones are left to push, and returns those that lie there now.
 func (p *preparation) copyBase(ctx context.Context, image *registry.BaseImage) []handover.Layer {
-	copied, err := p.clients.push.CopyLayers(ctx, image, p.options.FinalImage)
+	copied, err := p.clients.Push.CopyLayers(ctx, image, p.options.FinalImage)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
 		}
 		return nil
 	}
-	p.progress.Note("the base's %s lie in the target repository, %d of them copied", plural(copied.Layers, "layer"), copied.Streamed)
+	p.progress.Note("the base's %s lie in the target repository, %d of them copied", steplog.Plural(copied.Layers, "layer"), copied.Streamed)
 	var present []handover.Layer
 	for _, layer := range image.Held() {
 		present = append(present, handover.Layer{Digest: layer.Digest, Size: layer.Size})
@@ -371,4 +361,10 @@ func (p *preparation) writeContext(layer layerWriter) (err error) {
 	}
 	p.progress.Note("config layer: %d entries", layer.Len())
 	return nil
+}
+
+// layerWriter is the config layer, as far as it matters for a file.
+type layerWriter interface {
+	WriteTar(w io.Writer) error
+	Len() int
 }

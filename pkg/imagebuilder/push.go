@@ -14,6 +14,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // MaxBytes is PushOptions.MaxBytes for those who do not know the volume's size.
@@ -21,7 +23,7 @@ const MaxBytes = handover.MaxBytes
 
 // PushOptions are the inputs of Push.
 type PushOptions struct {
-	Access
+	registryaccess.Access
 	WorkDir     WorkDir
 	HandoverDir string
 	FinalImage  string
@@ -43,7 +45,7 @@ type PushOptions struct {
 //
 // When the config comes last, it pushes what the steps left to where that is kept,
 // unless it is there, and then an image of that and the config layer.
-func Push(ctx context.Context, options PushOptions, progress *Progress) (result buildspec.Result, err error) {
+func Push(ctx context.Context, options PushOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	plan, err := options.WorkDir.readPlan()
 	if err != nil {
@@ -52,12 +54,12 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 	if plan.ConfigLast != (options.MachineConfigDir != "") {
 		return result, stale(errors.New("reading build plan: it does not say what the flags say of where the config lies"))
 	}
-	clients, err := options.Access.clients()
+	clients, err := options.Access.Clients()
 	if err != nil {
 		return result, err
 	}
 	defer func() {
-		traffic := clients.traffic()
+		traffic := clients.Traffic()
 		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
 	}()
 
@@ -72,7 +74,7 @@ func Push(ctx context.Context, options PushOptions, progress *Progress) (result 
 
 // pushShare pushes what was handed over: as the image, or as one of an index that
 // whoever comes last makes.
-func pushShare(ctx context.Context, clients *clients, options PushOptions, plan plan, progress *Progress, result *buildspec.Result) error {
+func pushShare(ctx context.Context, clients *registryaccess.Clients, options PushOptions, plan plan, progress *steplog.Progress, result *buildspec.Result) error {
 	own := options
 	if !options.Share.alone() {
 		var err error
@@ -89,13 +91,13 @@ func pushShare(ctx context.Context, clients *clients, options PushOptions, plan 
 		return nil
 	}
 	result.Member = digest
-	index := joining{share: options.Share, client: clients.push, options: options, plan: plan, progress: progress}
+	index := joining{share: options.Share, client: clients.Push, options: options, plan: plan, progress: progress}
 	result.Digest, result.Members, err = index.join(ctx, digest)
 	return err
 }
 
 // pushBuilt pushes what was handed over and returns its digest.
-func pushBuilt(ctx context.Context, clients *clients, options PushOptions, plan plan, progress *Progress) (string, error) {
+func pushBuilt(ctx context.Context, clients *registryaccess.Clients, options PushOptions, plan plan, progress *steplog.Progress) (string, error) {
 	progress.Step("handover", "checking what was built")
 	image, err := readHandover(options, plan)
 	if err != nil {
@@ -107,15 +109,15 @@ func pushBuilt(ctx context.Context, clients *clients, options PushOptions, plan 
 			added, bytes = added+1, bytes+layer.Size
 		}
 	}
-	progress.Done("%s of the base, %d new, %s", plural(len(image.Layers)-added, "layer"), added, size(bytes))
+	progress.Done("%s of the base, %d new, %s", steplog.Plural(len(image.Layers)-added, "layer"), added, steplog.Size(bytes))
 
 	progress.Step("push", "pushing %s", options.FinalImage)
-	digest, err := clients.push.PushImage(ctx, options.FinalImage, image)
+	digest, err := clients.Push.PushImage(ctx, options.FinalImage, image)
 	if err != nil {
 		return digest, pushFailure(err)
 	}
-	traffic := clients.traffic()
-	progress.Done("the registry confirms %s; %s up, %s down", digest, size(traffic.Up), size(traffic.Down))
+	traffic := clients.Traffic()
+	progress.Done("the registry confirms %s; %s up, %s down", digest, steplog.Size(traffic.Up), steplog.Size(traffic.Down))
 	return digest, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -40,7 +41,7 @@ func playPush(t *testing.T, play func(pullspec string) error) {
 	if err := errors.Join(syscall.Mkfifo(to, 0o600), syscall.Mkfifo(done, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	fakeBuildah(t, `[ "$1" = push ] || exit 0; echo "${6#docker://}" > `+to+`; cat `+done)
+	buildahtest.Fake(t, `[ "$1" = push ] || exit 0; echo "${6#docker://}" > `+to+`; cat `+done)
 	go func() {
 		pullspec, err := os.ReadFile(to)
 		if err == nil {
@@ -124,7 +125,7 @@ func handedOver(t *testing.T, in *inputs) volumes {
 
 func handedOverAs(t *testing.T, in *inputs, made time.Time, compression registry.Compression) volumes {
 	t.Helper()
-	fakeBuildah(t, "exit 0")
+	buildahtest.Fake(t, "exit 0")
 	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
 	if err != nil {
 		t.Fatal(err)
@@ -362,12 +363,12 @@ func (v volumes) newLayer(t *testing.T) v1.Descriptor {
 
 func TestHandOverFailures(t *testing.T) {
 	in := newInputs(t, ignition)
-	fakeBuildah(t, "exit 0")
+	buildahtest.Fake(t, "exit 0")
 	dirs, err := prepared(t, in, "FROM configs AS final\nRUN true\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fakeBuildah(t, `[ "$1" = push ] && echo "layer not known" && exit 125; exit 0`)
+	buildahtest.Fake(t, `[ "$1" = push ] && echo "layer not known" && exit 125; exit 0`)
 	if _, err := dirs.build(in); err == nil || err.Error() != "handing the image over: buildah push: exit status 125: layer not known" {
 		t.Errorf("error = %v", err)
 	}

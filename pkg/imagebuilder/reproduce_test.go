@@ -24,6 +24,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // Variables that make a test of this package's program the process of a build.
@@ -45,11 +47,11 @@ func TestProcessOfABuild(t *testing.T) {
 		labels[fmt.Sprintf("label-%d", i)] = "value"
 	}
 	result, err := Append(context.Background(), AppendOptions{
-		Access:           Access{CAFiles: []string{filepath.Join(dir, "ca.crt")}},
+		Access:           registryaccess.Access{CAFiles: []string{filepath.Join(dir, "ca.crt")}},
 		MachineConfigDir: filepath.Join(dir, "config"), MachineConfigSHA256: os.Getenv(envSHA256),
 		BaseImage: os.Getenv(envBase), FinalImage: os.Getenv(envFinal), Labels: labels,
 		Compression: registry.Compression(os.Getenv("MOB_TEST_APPEND_COMPRESSION")),
-	}, NewProgress(os.Stderr, AppendSteps, time.Now))
+	}, steplog.NewProgress(os.Stderr, AppendSteps, time.Now))
 	if err != nil {
 		t.Fatal(err)
 	}

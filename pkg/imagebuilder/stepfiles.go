@@ -9,23 +9,25 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // maxStepFile bounds one of them; a ConfigMap or Secret has less.
 const maxStepFile = 4 << 20
 
-// volumes returns the flags that show the steps their files, which lie below from
+// stepVolumes returns the flags that show the steps their files, which lie below from
 // (buildspec.StepFiles). Those are copied first: what the kubelet mounts is a link
 // to a link, in a mount that a user namespace may not mount again. A directory
 // without files is left out, since it would hide what the base image has there. The
 // step that installs packages puts away for its time what else is in the directory
 // of repositories: that one it must write.
-func (b *buildah) volumes(from string, file *dockerfile.File) ([]string, error) {
+func stepVolumes(program *buildah.Program, from string, file *dockerfile.File) ([]string, error) {
 	var flags []string
 	for _, name := range slices.Sorted(maps.Keys(buildspec.StepFiles)) {
-		dir, to := filepath.Join(b.tmp, "steps", name), buildspec.StepFiles[name]
+		dir, to := filepath.Join(program.Dir(), "steps", name), buildspec.StepFiles[name]
 		count, err := copyFiles(filepath.Join(from, name), dir)
 		if err != nil {
 			return nil, fmt.Errorf("laying out %s for the steps: %w", to, err)
@@ -81,7 +83,7 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxStepFile {
-		return nil, fmt.Errorf("%s is no file of at most %s", path, size(maxStepFile))
+		return nil, fmt.Errorf("%s is no file of at most %s", path, steplog.Size(maxStepFile))
 	}
 	return os.ReadFile(path)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 )
 
@@ -23,10 +24,10 @@ const builtImage = "localhost/os-image:latest"
 
 // plan is what prepare found out and the later containers need to know.
 type plan struct {
-	Driver     storageDriver `json:"driver"`
-	BaseImage  string        `json:"baseImage"`  // as configured
-	BaseDigest string        `json:"baseDigest"` // of the image or index it names
-	Platform   string        `json:"platform"`
+	Driver     buildah.Driver `json:"driver"`
+	BaseImage  string         `json:"baseImage"`  // as configured
+	BaseDigest string         `json:"baseDigest"` // of the image or index it names
+	Platform   string         `json:"platform"`
 	// ImageDigest is the base's image for this platform.
 	ImageDigest string `json:"imageDigest"`
 	// Bases are the base's images by architecture.

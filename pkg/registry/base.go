@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -319,4 +320,16 @@ func (i *BaseImage) History() (History, error) {
 		return History{}, fmt.Errorf("reading the config of %s: %w: %w", i.Digest, ErrCorrupt, err)
 	}
 	return History{Created: config.Created, DiffIDs: config.RootFS.DiffIDs}, nil
+}
+
+// Image returns the Linux image for an architecture, whatever its variant; nil for
+// none.
+func (b *Base) Image(architecture string) *BaseImage {
+	for _, image := range b.Images {
+		system, rest, _ := strings.Cut(image.Platform, "/")
+		if has, _, _ := strings.Cut(rest, "/"); system == "linux" && has == architecture {
+			return image
+		}
+	}
+	return nil
 }

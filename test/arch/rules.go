@@ -15,6 +15,7 @@ var pure = []string{
 	"pkg/configlayer",
 	"pkg/dockerconfig",
 	"pkg/dockerfile",
+	"pkg/dockerfile/managed",
 	"pkg/executor",
 	"pkg/ignition/spec2",
 	"pkg/osbuild",
@@ -51,8 +52,12 @@ var layers = []layer{
 	{packages: []string{"pkg/metrics"}, may: pure},
 	{packages: []string{"pkg/kube"}, may: pure},
 	{packages: []string{"pkg/registry"}, may: pure},
-	{packages: []string{"pkg/registry/registrytest", "pkg/kube/kubetest"}},
+	{packages: []string{"pkg/buildah/buildahtest", "pkg/registry/registrytest", "pkg/kube/kubetest"}},
 	{packages: []string{"pkg/handover"}, may: []string{"pkg/registry"}},
+	{packages: []string{"pkg/steplog"}, may: pure},
+	{packages: []string{"pkg/registryaccess"}, may: append([]string{"pkg/registry"}, pure...)},
+	{packages: []string{"pkg/buildah"}, may: append([]string{"pkg/handover", "pkg/registry", "pkg/steplog"}, pure...)},
+	{packages: []string{"pkg/gitsource"}, may: pure},
 	{packages: []string{"pkg/backend/conformance", "pkg/backend/fake"}, may: []string{"pkg/backend", "pkg/buildspec"}},
 	{packages: []string{"pkg/backend/inputs"}, may: []string{"pkg/backend", "pkg/buildspec", "pkg/kube"}},
 	{packages: []string{"pkg/backend/podlog"}, may: []string{"pkg/backend"}},
@@ -60,9 +65,10 @@ var layers = []layer{
 	{packages: []string{"pkg/backend/*"}, may: []string{"pkg/backend", "pkg/backend/inputs", "pkg/backend/podlog", "pkg/buildspec", "pkg/buildpod", "pkg/dockerfile", "pkg/kube"}},
 	{packages: []string{"pkg/controller"}, may: []string{"pkg/kube", "pkg/metrics"}},
 	{packages: []string{"pkg/controller/*"}, may: append([]string{"pkg/controller", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
-	{packages: []string{"pkg/imagebuilder"}, may: append([]string{"pkg/handover", "pkg/registry"}, pure...)},
+	{packages: []string{"pkg/imagebuilder"}, may: append([]string{"pkg/buildah", "pkg/handover", "pkg/registry", "pkg/registryaccess", "pkg/steplog"}, pure...)},
+	{packages: []string{"pkg/sourcebuild"}, may: append([]string{"pkg/buildah", "pkg/gitsource", "pkg/handover", "pkg/registry", "pkg/registryaccess", "pkg/steplog"}, pure...)},
 	{packages: []string{"cmd/convert-ignition"}, may: []string{"pkg/ignition/spec2"}},
-	{packages: []string{"cmd/os-image-builder"}, may: append([]string{"pkg/imagebuilder", "pkg/registry"}, pure...)},
+	{packages: []string{"cmd/os-image-builder"}, may: append([]string{"pkg/imagebuilder", "pkg/sourcebuild", "pkg/registry", "pkg/registryaccess", "pkg/steplog"}, pure...)},
 	{packages: []string{"cmd/*"}, may: append([]string{"pkg/controller", "pkg/controller/*", "pkg/backend/*", "pkg/registry", "pkg/kube", "pkg/metrics"}, pure...)},
 }
 
@@ -95,7 +101,7 @@ var bans = []ban{
 	},
 	{
 		why:      "a build pod has no access to the API, so its program links no client",
-		packages: []string{"cmd/os-image-builder", "pkg/imagebuilder"},
+		packages: []string{"cmd/os-image-builder", "pkg/imagebuilder", "pkg/sourcebuild"},
 		imports:  []string{"k8s.io/client-go/", "github.com/openshift/client-go/"},
 		linked:   true,
 	},
@@ -108,7 +114,7 @@ var bans = []ban{
 	{
 		why:      "what users run links no test code",
 		packages: []string{"cmd/*"},
-		imports:  []string{"testing", "k8s.io/client-go/kubernetes/fake", module + "test/", module + "pkg/backend/fake", module + "pkg/backend/conformance", module + "pkg/registry/registrytest", module + "pkg/kube/kubetest"},
+		imports:  []string{"testing", "k8s.io/client-go/kubernetes/fake", module + "test/", module + "pkg/backend/fake", module + "pkg/backend/conformance", module + "pkg/buildah/buildahtest", module + "pkg/registry/registrytest", module + "pkg/kube/kubetest"},
 		linked:   true,
 	},
 }

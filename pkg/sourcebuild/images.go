@@ -1,0 +1,137 @@
+package sourcebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	buildv1 "github.com/openshift/api/build/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
+	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+)
+
+// forThisMachine picks the image that steps can run in here.
+func forThisMachine(opened *registry.Base) (*registry.BaseImage, error) {
+	if image := opened.Image(runtime.GOARCH); image != nil {
+		return image, nil
+	}
+	var have []string
+	for _, image := range opened.Images {
+		have = append(have, image.Platform)
+	}
+	return nil, fmt.Errorf("choosing the image of %s: this node is linux/%s, the image is for %s", opened.Name, runtime.GOARCH, strings.Join(have, ", "))
+}
+
+// named is an image that the Dockerfile names.
+type named struct {
+	name   string
+	opened *registry.Base
+	image  *registry.BaseImage
+}
+
+func (p *preparation) open(ctx context.Context, name string) (named, error) {
+	opened, err := p.clients.Pull.Open(ctx, name)
+	if err != nil {
+		return named{}, fail(buildv1.StatusReasonPullBuilderImageFailed, err)
+	}
+	image, err := forThisMachine(opened)
+	if err != nil {
+		return named{}, fail(buildv1.StatusReasonPullBuilderImageFailed, err)
+	}
+	return named{name, opened, image}, nil
+}
+
+// pullAll chooses the storage driver and pulls into the store, each image by its
+// digest. The logins are written into a directory of this container's own for that
+// time. A build looks an image up by its name, so that it gets this too.
+func (p *preparation) pullAll(ctx context.Context, images []named) error {
+	var err error
+	if p.plan.Driver, err = buildah.ChooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
+		return err
+	}
+	program, err := buildah.New(p.options.StorageDir, p.plan.Driver)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	program.Proxy = p.clients.Proxy
+	flags, err := program.Login(p.clients.PullCredentials, p.clients.CAs)
+	if err != nil {
+		return err
+	}
+	for _, image := range images {
+		if err := p.pull(ctx, program, flags, image); err != nil {
+			return fail(buildv1.StatusReasonPullBuilderImageFailed, fmt.Errorf("pulling %s: %w", image.name, err))
+		}
+	}
+	return nil
+}
+
+func (p *preparation) pull(ctx context.Context, program *buildah.Program, flags []string, image named) error {
+	byDigest, err := buildah.Pinned(image.name, image.opened.Digest)
+	if err != nil {
+		return err
+	}
+	if !p.clients.Mirrors.IsZero() {
+		if err := program.Mirror(image.opened); err != nil {
+			return err
+		}
+	}
+	if err := program.Pull(ctx, flags, byDigest); err != nil {
+		return err
+	}
+	p.progress.Note("pulled %s: %s", image.name, image.opened.Digest)
+	if strings.Contains(image.name, "@") {
+		return nil
+	}
+	return program.Tag(ctx, byDigest, image.name)
+}
+
+// output is what the image is pushed as; empty where it is not.
+func output(build *buildv1.Build) string {
+	switch to := build.Spec.Output.To; {
+	case to == nil:
+		return ""
+	case build.Status.OutputDockerImageReference != "":
+		return build.Status.OutputDockerImageReference
+	default:
+		return to.Name
+	}
+}
+
+// copyBase puts the base's layers into the output's repository, so that only new ones
+// are left to push.
+func (p *preparation) copyBase(ctx context.Context, base named) {
+	target := output(p.options.Build)
+	if target == "" {
+		return
+	}
+	if _, err := p.clients.Push.CopyLayers(ctx, base.image, target); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
+		}
+		return
+	}
+	for _, layer := range base.image.Held() {
+		p.plan.Present = append(p.plan.Present, handover.Layer{Digest: layer.Digest, Size: layer.Size})
+	}
+}
+
+// clients makes the clients. What spec.source.images are pulled with is good for the
+// images of the Dockerfile, too: it may name them as ones of its own.
+func (o PrepareOptions) clients() (*registryaccess.Clients, error) {
+	access := o.Access
+	var dirs []string
+	for i := range o.Build.Spec.Source.Images {
+		if dir, found := o.ImageSecretDirs[i]; found {
+			dirs = append(dirs, dir)
+		}
+	}
+	access.PullSecretDirs = append(append([]string(nil), access.PullSecretDirs...), dirs...)
+	return access.Clients()
+}

@@ -1,0 +1,198 @@
+package sourcebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	buildv1 "github.com/openshift/api/build/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile/managed"
+	"github.com/machine-os-builder/machine-os-builder/pkg/gitsource"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
+)
+
+// PrepareOptions are the inputs of Prepare.
+type PrepareOptions struct {
+	registryaccess.Access
+	Build      *buildv1.Build
+	WorkDir    WorkDir
+	StorageDir string
+	// ImageSecretDirs are the mounted pull Secrets of spec.source.images, by index.
+	ImageSecretDirs map[int]string
+	// SecretInputs and ConfigMapInputs are where spec.source.secrets and
+	// spec.source.configMaps are mounted, by name.
+	SecretInputs, ConfigMapInputs map[string]string
+}
+
+// PrepareSteps is how many steps Prepare announces.
+const PrepareSteps = 3
+
+type preparation struct {
+	options  PrepareOptions
+	clients  *registryaccess.Clients
+	progress *steplog.Progress
+	info     *gitsource.Info
+	plan     plan
+}
+
+// Prepare lays out a build: all inputs first, and then the Dockerfile, so that what the
+// Build asks of it holds for one that comes with the inputs. Every image that it names
+// is pulled by digest.
+func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Progress) (report buildreport.Report, err error) {
+	p := &preparation{options: options, progress: progress}
+	if p.clients, err = options.clients(); err != nil {
+		return report, err
+	}
+	if p.info, err = options.WorkDir.readSourceInfo(); err != nil {
+		return report, err
+	}
+	if err := os.MkdirAll(options.WorkDir.inputs(), 0o755); err != nil { //nolint:gosec // steps may copy it for any user
+		return report, fmt.Errorf("laying out the inputs: %w", err)
+	}
+
+	progress.Step("inputs", "laying out the inputs")
+	if err := p.extract(ctx, &report); err != nil {
+		return report, err
+	}
+	if err := p.layInputs(); err != nil {
+		return report, err
+	}
+	progress.Done("laid out")
+
+	progress.Step("dockerfile", "writing the Dockerfile")
+	text, arguments, err := p.dockerfile(ctx)
+	if err != nil {
+		return report, fail(buildv1.StatusReasonManageDockerfileFailed, err)
+	}
+	images, base, err := p.read(text, arguments)
+	if err != nil {
+		return report, fail(buildv1.StatusReasonManageDockerfileFailed, err)
+	}
+	if err := os.WriteFile(options.WorkDir.dockerfile(), []byte(dockerfile.EscapeFirst(text)), 0o600); err != nil {
+		return report, fail(buildv1.StatusReasonManageDockerfileFailed, fmt.Errorf("writing the Dockerfile: %w", err))
+	}
+	progress.Done("%s, %s", steplog.Plural(p.plan.Stages, "stage"), steplog.Plural(len(images), "image"))
+
+	defer begin(&report, progress, buildv1.StagePullImages, buildv1.StepPullBaseImage)()
+	progress.Step("pull", "pulling %s", steplog.Plural(len(images), "image"))
+	if err := p.pullImages(ctx, images, base); err != nil {
+		return report, err
+	}
+	progress.Done("pulled")
+	return report, writeJSON(options.WorkDir.plan(), p.plan)
+}
+
+// extract copies content of images, as a step of its own.
+func (p *preparation) extract(ctx context.Context, report *buildreport.Report) error {
+	if !slices.ContainsFunc(p.options.Build.Spec.Source.Images, func(image buildv1.ImageSource) bool { return len(image.Paths) > 0 }) {
+		return nil
+	}
+	defer begin(report, p.progress, buildv1.StagePullImages, buildv1.StepPullInputImage)()
+	return p.extractImages(ctx)
+}
+
+// dockerfile returns the text that is built, and the build's arguments.
+func (p *preparation) dockerfile(ctx context.Context) (string, map[string]string, error) {
+	p.plan.Context = p.options.WorkDir.inputs()
+	strategy := p.options.Build.Spec.Strategy.DockerStrategy
+	if strategy == nil {
+		return "", nil, errors.New("the Build has no spec.strategy.dockerStrategy")
+	}
+	text, err := p.authored(strategy)
+	if err != nil {
+		return "", nil, err
+	}
+	changes := managed.Changes{
+		BuildEnv: buildEnv(p.options.Build, p.info), Labels: labels(p.options.Build, p.info), Hook: hook(p.options.Build.Spec.PostCommit),
+	}
+	if strategy.From != nil {
+		changes.From = strategy.From.Name
+	}
+	for _, variable := range strategy.Env {
+		changes.Env = append(changes.Env, managed.Pair{Name: variable.Name, Value: variable.Value})
+	}
+	for _, image := range p.options.Build.Spec.Source.Images {
+		changes.Images = append(changes.Images, managed.Image{As: image.As, From: image.From.Name})
+	}
+	if text, err = managed.Rewrite(text, changes); err != nil {
+		return "", nil, err
+	}
+	arguments := map[string]string{}
+	for _, argument := range strategy.BuildArgs {
+		arguments[argument.Name] = argument.Value
+	}
+	return text, arguments, nil
+}
+
+// maxDockerfile bounds what is read of a Dockerfile.
+const maxDockerfile = 4 << 20
+
+// authored reads the Dockerfile out of the context.
+func (p *preparation) authored(strategy *buildv1.DockerBuildStrategy) (string, error) {
+	name := strategy.DockerfilePath
+	if name == "" {
+		name = "Dockerfile"
+	}
+	root, err := os.OpenRoot(p.options.WorkDir.inputs())
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	context, err := root.OpenRoot(relative(p.options.Build.Spec.Source.ContextDir))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = context.Close() }()
+	p.plan.Context = context.Name()
+	file, err := context.Open(relative(name))
+	if err != nil {
+		return "", fmt.Errorf("the source has no Dockerfile %q in its context directory %q: %w", name, p.options.Build.Spec.Source.ContextDir, err)
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, maxDockerfile+1))
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", name, err)
+	}
+	if len(content) > maxDockerfile {
+		return "", fmt.Errorf("reading %s: it has more than %d bytes", name, maxDockerfile)
+	}
+	return string(content), nil
+}
+
+// read finds out which images a Dockerfile names, and which is the base of the result.
+func (p *preparation) read(text string, arguments map[string]string) (images []string, base string, err error) {
+	if p.plan.Stages, err = managed.Stages(text); err != nil {
+		return nil, "", err
+	}
+	if images, err = managed.Images(text, arguments); err != nil {
+		return nil, "", err
+	}
+	base, err = managed.Base(text, arguments)
+	return images, base, err
+}
+
+func (p *preparation) pullImages(ctx context.Context, images []string, base string) error {
+	opened := make([]named, len(images))
+	for i, image := range images {
+		var err error
+		if opened[i], err = p.open(ctx, image); err != nil {
+			return err
+		}
+	}
+	if err := p.pullAll(ctx, opened); err != nil {
+		return err
+	}
+	for _, image := range opened {
+		if image.name == base {
+			p.copyBase(ctx, image)
+		}
+	}
+	return nil
+}
