@@ -372,8 +372,8 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *steplog
 	}
 }
 
-func bindLay(f *flags, _ map[string]string) func(context.Context, *imagebuilder.Progress) (buildspec.Result, error) {
-	return func(ctx context.Context, progress *imagebuilder.Progress) (buildspec.Result, error) {
+func bindLay(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Lay(ctx, imagebuilder.LayOptions{
 			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, BaseDir: f.baseDir, LayerDir: f.layerDir,
 		}, progress)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // LayOptions are the inputs of Lay.
@@ -28,13 +30,10 @@ type LayOptions struct {
 	LayerDir string
 }
 
-// LaySteps is how many parts Lay tells of.
-const LaySteps = 2
-
 // Lay writes the files of the config layer, made for a base image whose file system
 // is mounted, where a Dockerfile can copy them from. What the layer removes is in
 // them as a whiteout (OCI image specification, "Representing Changes").
-func Lay(ctx context.Context, options LayOptions, progress *Progress) (result buildspec.Result, err error) {
+func Lay(ctx context.Context, options LayOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	progress.Step("inputs", "reading the MachineConfig and the base image's files")
 	config, err := readMachineConfig(options.MachineConfigDir, options.MachineConfigSHA256)
@@ -48,7 +47,7 @@ func Lay(ctx context.Context, options LayOptions, progress *Progress) (result bu
 	progress.Done("%s; %d files", config.Name, tree.Len())
 
 	progress.Step("layer", "writing the config layer")
-	fetch, err := newFetcher(&clients{})
+	fetch, err := newFetcher(&registryaccess.Clients{})
 	if err != nil {
 		return result, err
 	}
@@ -65,7 +64,7 @@ func Lay(ctx context.Context, options LayOptions, progress *Progress) (result bu
 	if err := extract(layer, options.LayerDir); err != nil {
 		return result, fmt.Errorf("writing the config layer: %w", err)
 	}
-	progress.Done("%s", plural(layer.Len(), "file"))
+	progress.Done("%s", steplog.Plural(layer.Len(), "file"))
 	result.Succeeded = true
 	return result, nil
 }

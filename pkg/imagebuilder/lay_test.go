@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 const layIgnition = `{"ignition":{"version":"3.4.0"},"storage":{
@@ -114,7 +116,7 @@ func files(t *testing.T, dir string) map[string]string {
 func (in *inputs) lay(base, layer string) error {
 	_, err := Lay(context.Background(), LayOptions{
 		MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256, BaseDir: base, LayerDir: layer,
-	}, NewProgress(&in.log, LaySteps, time.Now))
+	}, steplog.NewProgress(&in.log, LaySteps, time.Now))
 	return err
 }
 

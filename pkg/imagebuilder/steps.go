@@ -10,4 +10,5 @@ const (
 	PushLastSteps = 5
 	// JoinSteps are those of a push into an index.
 	JoinSteps = 3
+	LaySteps  = 2
 )
