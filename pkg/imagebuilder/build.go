@@ -67,7 +67,7 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		if log.add(line) {
 			shown.line(line)
 		}
-	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir))...)
+	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir, plan.Cache != nil))...)
 	shown.close()
 	if err != nil {
 		return result, buildFailure(err, log, file, plan.Platform)
@@ -79,8 +79,17 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 		return result, err
 	}
 	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
-	if err := handover.Settle(ctx, options.HandoverDir, plan.Present, form); err != nil {
+	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
+	if err != nil {
 		return result, err
+	}
+	if plan.Cache != nil {
+		if err := handOverSteps(ctx, program, log.made, options, plan, settled, form); err != nil {
+			if ctx.Err() != nil {
+				return result, err
+			}
+			progress.Note("warning: nothing of these steps is kept: %v", err)
+		}
 	}
 	progress.Done("handed over")
 	return result, nil
@@ -93,7 +102,12 @@ func handOver(ctx context.Context, program *buildah, dir string, present []hando
 		return err
 	}
 	defer receiver.Close()
-	err = program.run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", builtImage, "docker://"+receiver.Pullspec())
+	return pushLocal(ctx, program, receiver, builtImage, receiver.Pullspec())
+}
+
+// pushLocal pushes an image of the store to a registry of our own.
+func pushLocal(ctx context.Context, program *buildah, receiver *handover.Receiver, image, to string) error {
+	err := program.run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", image, "docker://"+to)
 	if cause := receiver.Err(); err != nil && cause != nil {
 		err = cause
 	}
@@ -103,11 +117,11 @@ func handOver(ctx context.Context, program *buildah, dir string, present []hando
 	return nil
 }
 
-// buildFlags: one commit for each stage instead of one for each instruction,
-// since nothing is left to be reused in a store that dies with the pod.
-func buildFlags(work WorkDir) []string {
+// buildFlags: one commit for each stage instead of one for each instruction, unless
+// what each leaves is kept: nothing is reused in a store that dies with the pod.
+func buildFlags(work WorkDir, cached bool) []string {
 	return []string{
-		"--pull=never", "--isolation", "chroot", "--layers=false", "--format", "oci",
+		"--pull=never", "--isolation", "chroot", fmt.Sprintf("--layers=%t", cached), "--format", "oci",
 		"--ulimit", processLimit(),
 		"--file", work.dockerfile(), "--tag", builtImage, work.context(),
 	}

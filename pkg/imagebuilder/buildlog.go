@@ -14,7 +14,14 @@ type buildLog struct {
 	log           tail
 	cause         string
 	committing    bool
+	// made are the images that steps left which ran, and cached says that the current
+	// one did not.
+	made   map[stepAt]string
+	cached bool
 }
+
+// stepAt is a place in a Dockerfile, both counted from 1.
+type stepAt struct{ stage, number int }
 
 // The line that begins a step, "[2/3] STEP 4/7: RUN make". It need not begin a
 // line of the log: the step before may have ended its output without one. There
@@ -24,6 +31,12 @@ var stepLine = regexp.MustCompile(`\[(\d+)/\d+\] STEP (\d+)/\d+: (.*)$`)
 // The lines that a commit writes for each layer and the config.
 var copyLine = regexp.MustCompile(`^Copying (?:blob|config) sha256:[0-9a-f]{64}$`)
 
+// The lines that say which image a step left, where each leaves one.
+var (
+	cachedLine = regexp.MustCompile(`^--> Using cache [0-9a-f]{64}$`)
+	madeLine   = regexp.MustCompile(`^--> ([0-9a-f]{12})$`)
+)
+
 // The lines with which buildah ends after a step failed.
 var (
 	exitLine  = regexp.MustCompile(`exit status (\d+)$`)
@@ -32,7 +45,9 @@ var (
 	exitNotice = regexp.MustCompile(`^subprocess exited with status \d+$`)
 )
 
-func newBuildLog() *buildLog { return &buildLog{log: tail{limit: followedLines}} }
+func newBuildLog() *buildLog {
+	return &buildLog{log: tail{limit: followedLines}, made: map[stepAt]string{}}
+}
 
 // add takes the next line of output, and says whether it is worth showing: a
 // commit names every layer of the base each time.
@@ -55,8 +70,14 @@ func (b *buildLog) add(line string) bool {
 func (b *buildLog) follow(line string) {
 	if match := stepLine.FindStringSubmatch(line); match != nil {
 		b.stage, b.number, b.text = atoi(match[1]), atoi(match[2]), match[3]
-		b.log = tail{limit: followedLines}
+		b.log, b.cached = tail{limit: followedLines}, false
 		return
+	}
+	if cachedLine.MatchString(line) {
+		b.cached = true
+	}
+	if match := madeLine.FindStringSubmatch(line); match != nil && !b.cached {
+		b.made[stepAt{b.stage, b.number}] = match[1]
 	}
 	if match := errorLine.FindStringSubmatch(line); match != nil {
 		b.cause = match[1]

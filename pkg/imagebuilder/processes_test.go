@@ -8,7 +8,7 @@ import (
 
 // TestStepsHaveAProcessLimit: that it bites is seen on a cluster.
 func TestStepsHaveAProcessLimit(t *testing.T) {
-	flags := buildFlags(WorkDir(t.TempDir()))
+	flags := buildFlags(WorkDir(t.TempDir()), false)
 	i := slices.Index(flags, "--ulimit")
 	if i < 0 {
 		t.Fatalf("buildah gets no --ulimit: %q", flags)
