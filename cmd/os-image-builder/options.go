@@ -50,6 +50,7 @@ type flags struct {
 	maxBytes                              int64
 	layerCompression                      string
 	rebuildToken                          string
+	buildCache                            string
 	architecture, run                     string
 	architectures                         []string
 	baseDir, layerDir                     string
@@ -121,6 +122,10 @@ func rebuildFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.rebuildToken, "rebuild-token", "", "the rebuild that was asked for: steps whose result is kept run again for another one")
 }
 
+func cacheFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.buildCache, "build-cache", "", "identifies what is kept in the final image's repository of single steps, 40 hex digits; empty for none")
+}
+
 func labelFlags(set *pflag.FlagSet, f *flags) {
 	set.StringArrayVar(&f.labels, "label", nil, "label of the image, key=value; repeatable")
 }
@@ -148,7 +153,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags, architectureFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags, cacheFlags, architectureFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
@@ -260,6 +265,9 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 			problems = append(problems, fmt.Errorf("--%s %q is no SHA-256 in hex", sum[0], sum[1]))
 		}
 	}
+	if raw, err := hex.DecodeString(values.buildCache); values.buildCache != "" && (err != nil || len(raw) != 20) {
+		problems = append(problems, fmt.Errorf("--build-cache %q is no 40 digits in hex", values.buildCache))
+	}
 	if values.baseImage != "" {
 		if _, err := name.ParseReference(values.baseImage); err != nil {
 			problems = append(problems, fmt.Errorf("--base-image: %w", err))
@@ -345,7 +353,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *steplog.P
 		return imagebuilder.Prepare(ctx, imagebuilder.PrepareOptions{
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
-			RebuildToken: f.rebuildToken,
+			RebuildToken: f.rebuildToken, BuildCache: f.buildCache,
 			Architecture: f.architecture,
 		}, progress)
 	}

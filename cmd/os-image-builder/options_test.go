@@ -25,6 +25,9 @@ func TestParse(t *testing.T) {
 		{"prepare", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile-dir=/d", "--dockerfile-sha256="+sum), nil},
 		{"build", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h"}, nil},
 		{"push", []string{"push", "--work-dir=/w", "--handover-dir=/h", "--final-image=quay.io/a/b:1", "--push-secret-dir=/p", "--label=a=b"}, nil},
+		{"prepare with a cache", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile-dir=/d", "--dockerfile-sha256="+sum, "--build-cache="+sum[:40]), nil},
+		{"prepare with any cache", append(append([]string{"prepare"}, appendFlags[1:]...), "--work-dir=/w", "--storage-dir=/s", "--dockerfile-dir=/d", "--dockerfile-sha256="+sum, "--build-cache=worker"), []string{`--build-cache "worker"`}},
+		{"build with a cache of its own choice", []string{"build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--build-cache=" + sum[:40]}, []string{"build-cache"}},
 		{"no command", nil, []string{"no command", "append, prepare, build, push"}},
 		{"unknown command", []string{"pull"}, []string{`unknown command "pull"`, "append, prepare, build, push"}},
 		{

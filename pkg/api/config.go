@@ -45,6 +45,7 @@ const (
 	KeyBuildPodPriorityClass    = "buildPodPriorityClassName"
 	KeyLayerCompression         = "layerCompression"
 	KeyConfigLayerOrder         = "configLayerOrder"
+	KeyBuildCache               = "buildCache"
 	KeyProxySecretName          = "proxySecretName"
 	KeyArchitectures            = "architectures"
 	KeyArchitectureSelectors    = "architectureNodeSelectors"
@@ -81,6 +82,12 @@ const (
 const (
 	ConfigLayerFirst = "first"
 	ConfigLayerLast  = "last"
+)
+
+// Values of KeyBuildCache.
+const (
+	BuildCacheNone     = "none"
+	BuildCacheRegistry = "registry"
 )
 
 // Keys of the ConfigMaps that a build is made of.

@@ -14,7 +14,12 @@ func (b *Program) HandOver(ctx context.Context, image, dir string, present []han
 		return err
 	}
 	defer receiver.Close()
-	err = b.Run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", image, "docker://"+receiver.Pullspec())
+	return b.PushTo(ctx, receiver, image, receiver.Pullspec())
+}
+
+// PushTo pushes an image of the store to a registry of our own.
+func (b *Program) PushTo(ctx context.Context, receiver *handover.Receiver, image, to string) error {
+	err := b.Run(ctx, func(string) {}, "push", "--tls-verify=false", "--format", "oci", image, "docker://"+to)
 	if cause := receiver.Err(); err != nil && cause != nil {
 		err = cause
 	}

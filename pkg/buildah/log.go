@@ -17,7 +17,13 @@ type Log struct {
 	Output        Tail   // of the step
 	Cause         string // what buildah says of its failure
 	committing    bool
+	// Made are the images that steps left which ran.
+	Made   map[StepAt]string
+	cached bool // the current step did not run
 }
+
+// StepAt is a place in a Dockerfile, both counted from 1.
+type StepAt struct{ Stage, Number int }
 
 // The line that begins a step, "[2/3] STEP 4/7: RUN make", or "STEP 4/7: RUN make"
 // where there is one stage. It need not begin a line of the log: the step before may
@@ -30,6 +36,12 @@ var (
 // The lines that a commit writes for each layer and the config.
 var copyLine = regexp.MustCompile(`^Copying (?:blob|config) sha256:[0-9a-f]{64}$`)
 
+// The lines that say which image a step left, where each leaves one.
+var (
+	cachedLine = regexp.MustCompile(`^--> Using cache [0-9a-f]{64}$`)
+	madeLine   = regexp.MustCompile(`^--> ([0-9a-f]{12})$`)
+)
+
 // The lines with which buildah ends after a step failed.
 var (
 	exitLine  = regexp.MustCompile(`exit status (\d+)$`)
@@ -39,7 +51,7 @@ var (
 )
 
 // NewLog returns one that has seen nothing.
-func NewLog() *Log { return &Log{Output: *NewTail()} }
+func NewLog() *Log { return &Log{Output: *NewTail(), Made: map[StepAt]string{}} }
 
 // Add takes the next line of output, and says whether it is worth showing: a
 // commit names every layer of the base each time.
@@ -66,8 +78,14 @@ func (b *Log) follow(line string) {
 	}
 	if match := begin.FindStringSubmatch(line); match != nil {
 		b.Stage, b.Number, b.Text = atoi(match[1]), atoi(match[2]), match[3]
-		b.Output = *NewTail()
+		b.Output, b.cached = *NewTail(), false
 		return
+	}
+	if cachedLine.MatchString(line) {
+		b.cached = true
+	}
+	if match := madeLine.FindStringSubmatch(line); match != nil && !b.cached {
+		b.Made[StepAt{b.Stage, b.Number}] = match[1]
 	}
 	if match := errorLine.FindStringSubmatch(line); match != nil {
 		b.Cause = match[1]

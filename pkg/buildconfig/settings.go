@@ -39,6 +39,8 @@ type Settings struct {
 	LayerCompression string
 	// ConfigLayerOrder is one of the api.ConfigLayer values.
 	ConfigLayerOrder string
+	// BuildCache is one of the api.BuildCache values.
+	BuildCache string
 	// Architectures are those that steps are run for, sorted; none for that of
 	// whatever node.
 	Architectures []string
@@ -63,6 +65,7 @@ func Read(buildConfig, osImageURL *corev1.ConfigMap) (Settings, Problems) {
 		ImagesToKeep:        DefaultImagesToKeep,
 		LayerCompression:    api.CompressionGzip,
 		ConfigLayerOrder:    api.ConfigLayerFirst,
+		BuildCache:          api.BuildCacheNone,
 	}
 	if buildConfig == nil {
 		r.problems.add(r.object, "", "does not exist; create it with at least the key "+api.KeyFinalImagePullspec)
@@ -105,6 +108,9 @@ func (r *reader) readBuildConfig(s *Settings) {
 	}
 	if o := r.oneOf(api.KeyConfigLayerOrder, api.ConfigLayerFirst, api.ConfigLayerLast); o != "" {
 		s.ConfigLayerOrder = o
+	}
+	if c := r.oneOf(api.KeyBuildCache, api.BuildCacheNone, api.BuildCacheRegistry); c != "" {
+		s.BuildCache = c
 	}
 	s.Architectures = r.architectureList(api.KeyArchitectures)
 	if len(s.Architectures) > 0 && s.ConfigLayerOrder == api.ConfigLayerLast {

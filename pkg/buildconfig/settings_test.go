@@ -26,7 +26,7 @@ func configMap(pairs ...string) *corev1.ConfigMap {
 func defaults() Settings {
 	return Settings{
 		Repository: repository, MaxConcurrentBuilds: 2, BuildTimeout: time.Hour, MaxBuildRetries: 3, ImagesToKeep: 3,
-		LayerCompression: api.CompressionGzip, ConfigLayerOrder: api.ConfigLayerFirst,
+		LayerCompression: api.CompressionGzip, ConfigLayerOrder: api.ConfigLayerFirst, BuildCache: api.BuildCacheNone,
 	}
 }
 
@@ -103,6 +103,10 @@ func TestEveryKey(t *testing.T) {
 		api.KeyConfigLayerOrder: {
 			set: func(s *Settings, v string) { s.ConfigLayerOrder = v }, valid: []string{"first", "last"},
 			wrong: []string{"LAST", "second", "true"},
+		},
+		api.KeyBuildCache: {
+			set: func(s *Settings, v string) { s.BuildCache = v }, valid: []string{"none", "registry"},
+			wrong: []string{"REGISTRY", "false", "registry.example.com/cache"},
 		},
 		api.KeyBuildPodResources: {
 			right: map[string]func(*Settings){"limits:\n  memory: 2Gi\n": func(s *Settings) {

@@ -125,7 +125,11 @@ func (b *builder) threeSteps() {
 	b.ca(prepare)
 	b.mirrors(prepare)
 	b.proxy(prepare)
-	if b.request.ConfigLayerLast && b.request.RebuildToken != "" {
+	// An older builder image, which a setting may name, knows no flag of what is off.
+	if b.request.BuildCache != "" {
+		arg(prepare, "build-cache", b.request.BuildCache)
+	}
+	if (b.request.ConfigLayerLast || b.request.BuildCache != "") && b.request.RebuildToken != "" {
 		arg(prepare, "rebuild-token", names.Content([]byte(b.request.RebuildToken)))
 	}
 	b.architecture(prepare)

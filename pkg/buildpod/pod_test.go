@@ -103,6 +103,10 @@ func TestNodesOfAnArchitecture(t *testing.T) {
 	}
 }
 
+func cached(r *buildspec.Request) {
+	r.BuildCache, r.RebuildToken = strings.Repeat("ab", 20), "again"
+}
+
 func TestGolden(t *testing.T) {
 	several := request(custom, scheduled, severalArchitectures)
 	for name, pod := range map[string]*corev1.Pod{
@@ -111,7 +115,7 @@ func TestGolden(t *testing.T) {
 		golden(t, name, pod)
 	}
 	for name, r := range map[string]buildspec.Request{
-		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare),
+		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare), "three-steps-cached": request(custom, cached),
 		"one-step-disconnected": request(bare, disconnected), "three-steps-disconnected": request(custom, disconnected, func(r *buildspec.Request) { r.Network.ProxySecret = "proxy-login" }),
 	} {
 		golden(t, name, New(r))

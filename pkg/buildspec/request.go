@@ -46,6 +46,9 @@ type Request struct {
 	// LayerCompression is one of the api.Compression values, that of new layers;
 	// empty for gzip.
 	LayerCompression string
+	// BuildCache identifies what is kept of this pool's steps (names.BuildCacheID);
+	// empty for none.
+	BuildCache string
 	// Architectures are those that steps run for, one pod each, sorted; none for
 	// that of whatever node one pod gets, and where nothing runs.
 	Architectures []string

@@ -61,6 +61,8 @@ type budget struct {
 	counted     map[string]bool
 }
 
+func newBudget(limit int64) *budget { return &budget{limit: limit, counted: map[string]bool{}} }
+
 // spend counts a layer, once: it is uploaded once.
 func (b *budget) spend(what, digest string, size int64) error {
 	switch {

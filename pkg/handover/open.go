@@ -19,6 +19,9 @@ import (
 
 const manifestFile = "manifest.json"
 
+// stepFile is the manifest of the image that a step left.
+func stepFile(key string) string { return "step-" + filepath.Base(key) + ".json" }
+
 // ErrRefused is wrapped by every error about what lies in the directory.
 var ErrRefused = errors.New("what the steps left is no image to push")
 
@@ -55,12 +58,44 @@ type descriptor struct {
 // one of present; those that lie there may have limit bytes together. Nothing
 // else in the directory is looked at.
 func Open(dir string, present []Layer, limit int64) (*Image, error) {
-	image, _, err := open(dir, present, limit)
+	image, _, err := open(dir, manifestFile, sizes(present), newBudget(limit))
 	return image, err
 }
 
-func open(dir string, present []Layer, limit int64) (*Image, *manifest, error) {
-	m, err := readManifest(dir)
+// OpenSteps reads the images that single steps left, as Open does, for those of the
+// keys that have one.
+func OpenSteps(dir string, keys []string, present []Layer, limit int64) (map[string]*Image, error) {
+	known, upload, images := sizes(present), newBudget(limit), map[string]*Image{}
+	for _, key := range keys {
+		if !hasStep(dir, key) {
+			continue
+		}
+		image, _, err := open(dir, stepFile(key), known, upload)
+		if err != nil {
+			return nil, err
+		}
+		images[key] = image
+	}
+	return images, nil
+}
+
+// DropSteps removes the images of steps, and leaves their files.
+func DropSteps(dir string, keys []string) error {
+	for _, key := range keys {
+		if err := os.Remove(filepath.Join(dir, stepFile(key))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasStep(dir, key string) bool {
+	_, err := os.Lstat(filepath.Join(dir, stepFile(key)))
+	return err == nil
+}
+
+func open(dir, name string, known map[string]int64, upload *budget) (*Image, *manifest, error) {
+	m, err := readManifest(dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,13 +104,12 @@ func open(dir string, present []Layer, limit int64) (*Image, *manifest, error) {
 		return nil, nil, err
 	}
 	if diffs := len(image.Config.RootFS.DiffIDs); diffs != len(m.Layers) {
-		return nil, nil, refuse(manifestFile, "names %d layers, its config %d", len(m.Layers), diffs)
+		return nil, nil, refuse(name, "names %d layers, its config %d", len(m.Layers), diffs)
 	}
-	known, upload := sizes(present), budget{limit: limit, counted: map[string]bool{}}
 	for _, layer := range m.Layers {
 		blob, err := openLayer(dir, layer, known)
 		if err == nil && blob.Open != nil {
-			err = checkUpload(dir, layer, &upload)
+			err = checkUpload(dir, layer, upload)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -85,8 +119,8 @@ func open(dir string, present []Layer, limit int64) (*Image, *manifest, error) {
 	return image, m, nil
 }
 
-func readManifest(dir string) (*manifest, error) {
-	content, err := readDocument(dir, manifestFile)
+func readManifest(dir, name string) (*manifest, error) {
+	content, err := readDocument(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +130,7 @@ func readManifest(dir string) (*manifest, error) {
 	if err := decoder.Decode(m); errors.Is(err, ErrRefused) {
 		return nil, err
 	} else if err != nil {
-		return nil, refuse(manifestFile, "does not parse: %v", err)
+		return nil, refuse(name, "does not parse: %v", err)
 	}
 	return m, nil
 }

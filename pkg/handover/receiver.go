@@ -27,8 +27,8 @@ const (
 	uploads    = root + "/blobs/uploads/"
 )
 
-// Receiver takes one image over the registry's protocol and lays it down. It
-// checks nothing: Open does.
+// Receiver takes an image over the registry's protocol, and those of its steps, and
+// lays them down. It checks nothing: Open does.
 type Receiver struct {
 	dir     string
 	present map[string]int64
@@ -60,8 +60,16 @@ func sizes(layers []Layer) map[string]int64 {
 	return known
 }
 
+// latest is the tag of the image; those of steps are tagged by their keys.
+const latest = "latest"
+
 // Pullspec is what to push to.
-func (r *Receiver) Pullspec() string { return r.listen.Addr().String() + "/" + repository + ":latest" }
+func (r *Receiver) Pullspec() string { return r.PullspecOf(latest) }
+
+// PullspecOf is what to push the image of a step to, by its key.
+func (r *Receiver) PullspecOf(key string) string {
+	return r.listen.Addr().String() + "/" + repository + ":" + key
+}
 
 // Err is the first failure to write, which a client sees as a status alone.
 func (r *Receiver) Err() error {
@@ -127,7 +135,11 @@ func (r *Receiver) finish(w http.ResponseWriter, request *http.Request) {
 func (r *Receiver) manifest(w http.ResponseWriter, request *http.Request) {
 	content, err := io.ReadAll(request.Body)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(r.dir, manifestFile), content, 0o600)
+		name := manifestFile
+		if tag := request.PathValue("tag"); tag != latest {
+			name = stepFile(tag)
+		}
+		err = os.WriteFile(filepath.Join(r.dir, name), content, 0o600)
 	}
 	r.done(w, http.StatusCreated, err)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,45 +31,90 @@ type Form struct {
 	Compression registry.Compression
 }
 
+// Settled are layers that were written anew, by the digests that they had.
+type Settled map[v1.Hash]layerFile
+
+// Before are these layers as they were. They lie in the directory under other names.
+func (s Settled) Before() []Layer {
+	var layers []Layer
+	for digest, file := range s {
+		layers = append(layers, Layer{Digest: digest.String(), Size: file.before})
+	}
+	return layers
+}
+
 // Settle writes the new layers in dir anew, so that they are a function of what
 // lies in them and not of when they were made: no file is younger than the
 // epoch, and only the time of modification is told, in whole seconds. Who calls
 // it holds no credential: it parses what the steps left.
-func Settle(ctx context.Context, dir string, present []Layer, form Form) error {
-	image, manifest, err := open(dir, present, MaxBytes)
+func Settle(ctx context.Context, dir string, present []Layer, form Form) (Settled, error) {
+	settled := Settled{}
+	old, err := settled.image(ctx, dir, manifestFile, sizes(present), form)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	settled := map[v1.Hash]layerFile{}
+	return settled, removeAll(dir, old)
+}
+
+// Steps settles the images that single steps left, for those of the keys that have
+// one. Layers that were settled already are not written again.
+func (s Settled) Steps(ctx context.Context, dir string, keys []string, present []Layer, form Form) error {
+	known := sizes(append(s.Before(), present...))
+	var configs []v1.Hash // two steps may have left the same image
+	for _, key := range keys {
+		if !hasStep(dir, key) {
+			continue
+		}
+		old, err := s.image(ctx, dir, stepFile(key), known, form)
+		if err != nil {
+			return fmt.Errorf("settling what a step left: %w", err)
+		}
+		configs = append(configs, old...)
+		known = sizes(append(s.Before(), present...))
+	}
+	return removeAll(dir, configs)
+}
+
+// image settles one, and returns the config that is to go then.
+func (s Settled) image(ctx context.Context, dir, name string, known map[string]int64, form Form) (old []v1.Hash, err error) {
+	image, manifest, err := open(dir, name, known, newBudget(MaxBytes))
+	if err != nil {
+		return nil, err
+	}
 	diffs := image.Config.RootFS.DiffIDs
 	for i := range manifest.Layers {
 		layer := &manifest.Layers[i]
-		if image.Layers[i].Open == nil || slices.Contains(form.Base, diffs[i].String()) {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("settling layer %s: %w", layer.Digest, err)
-		}
-		file, done := settled[layer.Digest]
+		file, done := s[layer.Digest]
 		if !done {
-			if file, err = settleLayer(ctx, dir, image.Layers[i].Open, form); err != nil {
-				return fmt.Errorf("settling layer %s: %w", layer.Digest, err)
+			if image.Layers[i].Open == nil || slices.Contains(form.Base, diffs[i].String()) {
+				continue
 			}
-			settled[layer.Digest] = file
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("settling layer %s: %w", layer.Digest, err)
+			}
+			if file, err = settleLayer(ctx, dir, image.Layers[i].Open, form); err != nil {
+				return nil, fmt.Errorf("settling layer %s: %w", layer.Digest, err)
+			}
+			file.before = layer.Size
+			s[layer.Digest] = file
 			if err := removeOther(dir, layer.Digest, file.digest); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		layer.Digest, layer.Size, layer.MediaType = file.digest, file.size, form.Compression.MediaType()
 		diffs[i] = file.diff
 	}
-	return writeDocuments(dir, manifest, image.Config)
+	config := manifest.Config.Digest
+	if err := writeDocuments(dir, name, manifest, image.Config); err != nil || config == manifest.Config.Digest {
+		return nil, err
+	}
+	return []v1.Hash{config}, nil
 }
 
 // layerFile is a layer that was written.
 type layerFile struct {
 	digest, diff v1.Hash
-	size         int64
+	size, before int64 // compressed, and what it was
 }
 
 func settleLayer(ctx context.Context, dir string, open func() (io.ReadCloser, error), form Form) (written layerFile, err error) {
@@ -156,18 +202,23 @@ func removeOther(dir string, old, written v1.Hash) error {
 	return os.Remove(filepath.Join(dir, old.Hex))
 }
 
+func removeAll(dir string, files []v1.Hash) error {
+	for _, file := range files {
+		if err := os.Remove(filepath.Join(dir, file.Hex)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeDocuments writes the config, under its new digest, and the manifest.
-func writeDocuments(dir string, m *manifest, config *v1.ConfigFile) error {
+func writeDocuments(dir, name string, m *manifest, config *v1.ConfigFile) error {
 	content, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("encoding image config: %w", err)
 	}
-	old := m.Config.Digest
 	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(content)); err != nil {
 		return fmt.Errorf("encoding image config: %w", err)
-	}
-	if err := removeOther(dir, old, m.Config.Digest); err != nil {
-		return err
 	}
 	if err := replaceFile(dir, m.Config.Digest.Hex, content); err != nil {
 		return err
@@ -175,7 +226,7 @@ func writeDocuments(dir string, m *manifest, config *v1.ConfigFile) error {
 	if content, err = json.Marshal(m); err != nil {
 		return fmt.Errorf("encoding manifest: %w", err)
 	}
-	return replaceFile(dir, manifestFile, content)
+	return replaceFile(dir, name, content)
 }
 
 // replaceFile writes a file of its own and follows no link.

@@ -85,7 +85,8 @@ func boxWith(t testing.TB, content []byte, compression registry.Compression) *bo
 // settled is the new layer after it was settled, and its tar.
 func (b *box) settled(form handover.Form) (registry.Blob, []byte) {
 	b.t.Helper()
-	b.must(handover.Settle(b.t.Context(), b.dir, b.present, form))
+	_, err := handover.Settle(b.t.Context(), b.dir, b.present, form)
+	b.must(err)
 	image, err := handover.Open(b.dir, b.present, limit)
 	b.must(err)
 	layer := image.Layers[1]
@@ -181,7 +182,7 @@ func TestSettleChangesNoLayerOfTheBase(t *testing.T) {
 func TestSettleRefusesWhatIsNoLayer(t *testing.T) {
 	whole := tarOf(t, entries(epoch))
 	for name, content := range map[string][]byte{"no tar": newLayer, "cut off": whole[:len(whole)-60000]} {
-		if err := handover.Settle(t.Context(), boxWith(t, content, registry.Gzip).dir, []handover.Layer{{Digest: digestOf([]byte("base")), Size: 4}}, handover.Form{Epoch: epoch}); !errors.Is(err, handover.ErrRefused) {
+		if _, err := handover.Settle(t.Context(), boxWith(t, content, registry.Gzip).dir, []handover.Layer{{Digest: digestOf([]byte("base")), Size: 4}}, handover.Form{Epoch: epoch}); !errors.Is(err, handover.ErrRefused) {
 			t.Errorf("%s: error = %v", name, err)
 		}
 	}
@@ -195,7 +196,7 @@ func FuzzSettle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		b := boxWith(t, content, registry.Gzip)
 		form := handover.Form{Epoch: epoch, Compression: registry.Zstd}
-		if err := handover.Settle(t.Context(), b.dir, b.present, form); err != nil {
+		if _, err := handover.Settle(t.Context(), b.dir, b.present, form); err != nil {
 			if !errors.Is(err, handover.ErrRefused) {
 				t.Errorf("error = %v", err)
 			}

@@ -110,7 +110,7 @@ func (b *baseIndexes) keep(ctx context.Context, tag string, image *registry.Base
 	var encoded bytes.Buffer
 	err := tree.Encode(&encoded)
 	if err == nil {
-		err = b.store.StoreArtifact(ctx, tag, registry.Artifact{
+		_, err = b.store.StoreArtifact(ctx, tag, registry.Artifact{
 			Type: configlayer.TreeMediaType, Content: encoded.Bytes(),
 			Annotations: map[string]string{annotationIndexed: image.Digest},
 		})

@@ -70,7 +70,7 @@ func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress
 		if log.Add(line) {
 			shown.Line(line)
 		}
-	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir))...)
+	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir, plan.Cache != nil))...)
 	shown.Close()
 	if err != nil {
 		return result, buildFailure(err, log, file, plan.Platform)
@@ -82,18 +82,27 @@ func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress
 		return result, err
 	}
 	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
-	if err := handover.Settle(ctx, options.HandoverDir, plan.Present, form); err != nil {
+	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
+	if err != nil {
 		return result, err
+	}
+	if plan.Cache != nil {
+		if err := handOverSteps(ctx, program, log.Made, options, plan, settled, form); err != nil {
+			if ctx.Err() != nil {
+				return result, err
+			}
+			progress.Note("warning: nothing of these steps is kept: %v", err)
+		}
 	}
 	progress.Done("handed over")
 	return result, nil
 }
 
-// buildFlags: one commit for each stage instead of one for each instruction,
-// since nothing is left to be reused in a store that dies with the pod.
-func buildFlags(work WorkDir) []string {
+// buildFlags: one commit for each stage instead of one for each instruction, unless
+// what each leaves is kept: nothing is reused in a store that dies with the pod.
+func buildFlags(work WorkDir, cached bool) []string {
 	return []string{
-		"--pull=never", "--isolation", "chroot", "--layers=false", "--format", "oci",
+		"--pull=never", "--isolation", "chroot", fmt.Sprintf("--layers=%t", cached), "--format", "oci",
 		"--ulimit", buildah.ProcessLimit(),
 		"--file", work.dockerfile(), "--tag", builtImage, work.context(),
 	}

@@ -2,6 +2,8 @@ package imagebuilder
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,8 +36,12 @@ type PrepareOptions struct {
 	FinalImage          string
 	DockerfileDir       string
 	DockerfileSHA256    string
-	// RebuildToken asks, when it is another one, that steps run whose result is kept.
+	// RebuildToken asks, when it is another one, that steps run whose result is kept: of
+	// all of them together, or of one.
 	RebuildToken string
+	// BuildCache identifies what is kept of single steps (names.BuildCacheID); empty for
+	// nothing.
+	BuildCache string
 	// Architecture is what to build for; empty for that of this machine.
 	Architecture string
 }
@@ -101,6 +107,9 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	}
 	result.BytesPulled += pulled.bytes
 	progress.Done("%s pulled", steplog.Size(pulled.bytes))
+	if err := p.loadSteps(ctx, file, image, pulled); err != nil {
+		return result, err
+	}
 	return result, p.writePlan(image, file, pulled)
 }
 
@@ -112,6 +121,8 @@ type preparation struct {
 	// extensions is the image that packages are installed from; nil for none.
 	extensions *namedImage
 	plan       plan
+	// contextSHA256 is of the config layer in the build context; empty without one.
+	contextSHA256 string
 }
 
 // namedImage is an image besides the base.
@@ -336,7 +347,7 @@ func (p *preparation) writePlan(image *registry.BaseImage, file *dockerfile.File
 	if err != nil {
 		return fail(api.ReasonPullFailed, err)
 	}
-	p.plan.Driver, p.plan.Present = into.driver, into.present
+	p.plan.Driver, p.plan.Present = into.driver, append(into.present, p.plan.Cache.present()...)
 	p.plan.DiffIDs, p.plan.Epoch = history.DiffIDs, epochOf(history.Created)
 	return p.options.WorkDir.writePlan(p.plan)
 }
@@ -356,9 +367,11 @@ func (p *preparation) writeContext(layer layerWriter) (err error) {
 			err = fmt.Errorf("writing build context: %w", closeErr)
 		}
 	}()
-	if err := layer.WriteTar(out); err != nil {
+	sum := sha256.New()
+	if err := layer.WriteTar(io.MultiWriter(out, sum)); err != nil {
 		return fmt.Errorf("writing the config layer: %w", err)
 	}
+	p.contextSHA256 = hex.EncodeToString(sum.Sum(nil))
 	p.progress.Note("config layer: %d entries", layer.Len())
 	return nil
 }

@@ -63,12 +63,15 @@ func Push(ctx context.Context, options PushOptions, progress *steplog.Progress) 
 		result.BytesPulled, result.BytesPushed = traffic.Down, traffic.Up
 	}()
 
-	if !plan.ConfigLast {
+	if plan.ConfigLast {
+		last := &configLast{options: options, plan: plan, clients: clients, progress: progress}
+		err = last.push(ctx, &result)
+	} else {
 		err = pushShare(ctx, clients, options, plan, progress, &result)
-		return result, err
 	}
-	last := &configLast{options: options, plan: plan, clients: clients, progress: progress}
-	err = last.push(ctx, &result)
+	if err == nil {
+		keepSteps(ctx, clients, options, plan, progress)
+	}
 	return result, err
 }
 

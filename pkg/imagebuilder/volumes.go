@@ -32,7 +32,8 @@ type plan struct {
 	ImageDigest string `json:"imageDigest"`
 	// Bases are the base's images by architecture.
 	Bases map[string]string `json:"bases"`
-	// Present are the base's layers that lie in the final image's repository.
+	// Present are the layers of the base, and of what is kept of steps, that lie in the
+	// final image's repository.
 	Present []handover.Layer `json:"present"`
 	// DiffIDs are the digests of the tars of the base's layers.
 	DiffIDs []string `json:"diffIDs"`
@@ -45,6 +46,8 @@ type plan struct {
 	RebuildTag string `json:"rebuildTag,omitempty"`
 	// KeptSteps is the digest of what is kept already: then nothing has to run.
 	KeptSteps string `json:"keptSteps,omitempty"`
+	// Cache is what is kept of single steps; nil where nothing is.
+	Cache *stepCache `json:"cache,omitempty"`
 	// Epoch is the latest time that the image tells of: when the base was made.
 	Epoch time.Time `json:"epoch"`
 }

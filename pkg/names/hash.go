@@ -94,6 +94,37 @@ func StepsTag(in StepsInputs) string {
 	return "cache-" + hex.EncodeToString(stepsSum(in)[:hashBytes])
 }
 
+// cacheVersion changes with the form of what is kept of single steps.
+const cacheVersion = "steps-of-pool-v1"
+
+// BuildCacheID identifies what is kept of the steps of a pool's builds, by the
+// pool's name and UID: 40 hex digits. A pool that is made anew begins anew.
+func BuildCacheID(pool, uid string) string {
+	return hex.EncodeToString(sum([]string{cacheVersion, pool, uid})[:hashBytes])
+}
+
+// BuildCacheTag is where that is kept for an architecture, in the repository of the
+// images.
+func BuildCacheTag(id, architecture string) string { return "cache-" + id + "-" + architecture }
+
+// StepInputs is what the result of one instruction is a function of, as far as one
+// can know.
+type StepInputs struct {
+	// Before is the key of the instruction before or, of the first in its stage, what
+	// it begins with: the digest of an image or the key of an earlier stage's last.
+	Before string
+	// Text is the instruction with its here-documents.
+	Text string
+	// Others are what it reads besides: keys of stages, digests of images, hashes of
+	// files.
+	Others []string
+}
+
+// StepKey identifies that result: 64 hex digits.
+func StepKey(in StepInputs) string {
+	return hex.EncodeToString(sum(append([]string{cacheVersion, in.Before, in.Text}, in.Others...)))
+}
+
 // IndexTag is where it is kept what the file system of an image looks like, by the
 // image's digest.
 func IndexTag(digest string) (string, error) {

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
@@ -268,5 +269,33 @@ func TestStepsKey(t *testing.T) {
 	}
 	if got := StepsTag(in); got != "cache-8ff1f8848c867ab9c42b8620cbfdc96e46467c55" {
 		t.Errorf("tag %s", got)
+	}
+}
+
+// TestBuildCacheNames: each pool and architecture has a cache of its own, which is no
+// other tag's.
+func TestBuildCacheNames(t *testing.T) {
+	seen := map[string]string{StepsTag(StepsInputs{}): "steps' result"}
+	for _, pool := range [][2]string{{"worker", "1"}, {"worker", "2"}, {"infra", "1"}, {"worker1", ""}} {
+		for _, architecture := range []string{"amd64", "arm64"} {
+			name := BuildCacheTag(BuildCacheID(pool[0], pool[1]), architecture)
+			what := fmt.Sprint(pool, architecture)
+			if other, found := seen[name]; found || !tag.MatchString(name) {
+				t.Errorf("%s of %s is that of %s", name, what, other)
+			}
+			seen[name] = what
+		}
+	}
+}
+
+func TestStepKey(t *testing.T) {
+	seen := map[string]bool{}
+	for _, in := range []StepInputs{
+		{}, {Before: "a"}, {Text: "a"}, {Others: []string{"a"}}, {Others: []string{"a", ""}}, {Before: "a", Text: "b"}, {Before: "ab"}, {Text: "ab"},
+	} {
+		if key := StepKey(in); seen[key] || len(key) != 64 {
+			t.Errorf("%+v: %s", in, key)
+		}
+		seen[StepKey(in)] = true
 	}
 }

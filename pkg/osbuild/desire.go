@@ -186,10 +186,20 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		Network:          in.Network,
 		BuilderImage:     builder,
 		LayerCompression: in.Settings.LayerCompression,
+		BuildCache:       buildCache(in, runs),
 		Timeout:          in.Settings.BuildTimeout,
 		Scheduling:       in.Settings.Scheduling,
 		RebuildToken:     in.RebuildToken,
 	}, nil
+}
+
+// buildCache is the pool's own: what one pool's steps leave never gets into another
+// pool's image.
+func buildCache(in Inputs, runs bool) string {
+	if !runs || in.Settings.BuildCache != api.BuildCacheRegistry {
+		return ""
+	}
+	return names.BuildCacheID(in.Pool.Name, string(in.Pool.UID))
 }
 
 func baseImage(in Inputs) (string, error) {

@@ -32,6 +32,7 @@ func TestIdentity(t *testing.T) {
 		"where the pod runs":        {func(in *Inputs) { in.Settings.Scheduling.PriorityClassName = "high" }, false},
 		"how many images to keep":   {func(in *Inputs) { in.Settings.ImagesToKeep = 7 }, false},
 		"how layers are compressed": {func(in *Inputs) { in.Settings.LayerCompression = api.CompressionZstd }, false},
+		"what is kept of steps":     {func(in *Inputs) { in.Settings.BuildCache = api.BuildCacheRegistry }, false},
 		"an unknown key":            {func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }, false},
 		"the pool made again":       {func(in *Inputs) { in.Pool.UID = "pool-2" }, false},
 		"a base image that the rendered config overrides": {func(in *Inputs) {
@@ -60,6 +61,33 @@ func TestIdentity(t *testing.T) {
 		label := d.Request.ImageLabels[api.ImageLabelInputsHash]
 		if rebuild := d.Request.RebuildToken != ""; !rebuild && label != d.Request.ID || rebuild && label != same {
 			t.Errorf("%s: the image's label is %q, the identity %q", name, label, d.Request.ID)
+		}
+	}
+}
+
+// TestBuildCache: each pool has its own, where it is asked for and steps run.
+func TestBuildCache(t *testing.T) {
+	cacheOf := func(change func(*Inputs)) string {
+		return Desire(inputs(func(in *Inputs) {
+			in.Settings.BuildCache, in.CustomDockerfile = api.BuildCacheRegistry, "FROM configs AS final\nRUN true\n"
+			change(in)
+		})).Request.BuildCache
+	}
+	own := cacheOf(func(*Inputs) {})
+	if want := names.BuildCacheID(inputs().Pool.Name, string(inputs().Pool.UID)); own != want {
+		t.Errorf("cache %q, want %q", own, want)
+	}
+	for name, row := range map[string]struct {
+		change func(*Inputs)
+		none   bool
+	}{
+		"another pool":        {change: func(in *Inputs) { in.Pool.Name = "infra" }},
+		"the pool made again": {change: func(in *Inputs) { in.Pool.UID = "pool-2" }},
+		"not asked for":       {change: func(in *Inputs) { in.Settings.BuildCache = api.BuildCacheNone }, none: true},
+		"nothing runs":        {change: func(in *Inputs) { in.CustomDockerfile = "" }, none: true},
+	} {
+		if got := cacheOf(row.change); got == own || (got == "") != row.none {
+			t.Errorf("%s: cache %q", name, got)
 		}
 	}
 }
@@ -141,7 +169,9 @@ func TestObstacles(t *testing.T) {
 			func(in *Inputs) { in.BuildsServed, in.Settings.Architectures = true, []string{"arm64"} }, []string{api.KeyArchitectures, api.BuilderOpenShift, api.BuilderCustomPod},
 		},
 		"Builds and a large Dockerfile": {
-			func(in *Inputs) { in.BuildsServed, in.CustomDockerfile = true, "FROM configs AS final\n"+strings.Repeat("RUN true\n", 6000) }, []string{api.ConfigMapCustomDockerfile, "key worker", "54022 bytes", "50000"},
+			func(in *Inputs) {
+				in.BuildsServed, in.CustomDockerfile = true, "FROM configs AS final\n"+strings.Repeat("RUN true\n", 6000)
+			}, []string{api.ConfigMapCustomDockerfile, "key worker", "54022 bytes", "50000"},
 		},
 		"S35":                  {func(in *Inputs) { in.TargetConfig = "00-worker" }, []string{`"00-worker"`, "rendered"}},
 		"S38":                  {func(in *Inputs) { m := "merge failed"; in.RenderDegraded = &m }, []string{"RenderDegraded", "merge failed"}},

@@ -195,7 +195,7 @@ func TestPlanAndStatus(t *testing.T) {
 		"S10: the other builder is wanted after one succeeded": {
 			a, Observed{Slots: free, Builds: []backend.Observation{build(a, asBuild, succeededWith(digest1))}, Registry: found}, "record Succeeded", "BuildPending/BuildPending", 0,
 		},
-		"run running":   {a, Observed{Builds: []backend.Observation{build(a)}}, "", "Building/BuildRunning", 64 * time.Minute},
+		"run running": {a, Observed{Builds: []backend.Observation{build(a)}}, "", "Building/BuildRunning", 64 * time.Minute},
 		"S23: run running on a lost node": {
 			a,
 			Observed{Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Started = now.Add(-time.Hour - overrun) })}},

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -305,8 +306,12 @@ func TestArtifacts(t *testing.T) {
 	if _, err := client.LoadArtifact(context.Background(), tag, want.Type); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("before: %v, want ErrNotFound", err)
 	}
-	if err := client.StoreArtifact(context.Background(), tag, want); err != nil {
+	var err error
+	if want.Digest, err = client.StoreArtifact(context.Background(), tag, want); err != nil {
 		t.Fatal(err)
+	}
+	if digest, err := client.Resolve(context.Background(), tag); err != nil || digest != want.Digest {
+		t.Errorf("stored as %s, want %s, %v", digest, want.Digest, err)
 	}
 	got, err := client.LoadArtifact(context.Background(), tag, want.Type)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
@@ -318,6 +323,44 @@ func TestArtifacts(t *testing.T) {
 	pullspec := smallImage(t, server)
 	if _, err := client.LoadArtifact(context.Background(), pullspec, want.Type); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("of an image: %v, want ErrNotFound", err)
+	}
+}
+
+// TestLayersOfAnArtifact: it keeps those that it brings, and those that are there.
+func TestLayersOfAnArtifact(t *testing.T) {
+	server := registrytest.New(t)
+	client := newClient(t, [][]byte{server.CA}, "")
+	pullspec := smallImage(t, server)
+	there := open(t, client, pullspec).Images[0].Layers[0]
+	repository := pullspec[:strings.LastIndex(pullspec, ":")]
+	content := []byte("a layer")
+	brought := registry.Blob{
+		Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(content)), Size: int64(len(content)), MediaType: "application/vnd.oci.image.layer.v1.tar",
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+	artifact := registry.Artifact{
+		Type: "application/vnd.test.v1", Content: []byte("content"),
+		Layers: []registry.Blob{brought, {Digest: there.Digest, Size: there.Size, MediaType: there.MediaType}},
+	}
+	if _, err := client.StoreArtifact(context.Background(), repository+":kept", artifact); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.LoadArtifact(context.Background(), repository+":kept", artifact.Type); err != nil || string(got.Content) != "content" {
+		t.Errorf("loaded %v, %v", got, err)
+	}
+	stream, err := client.OpenBlob(context.Background(), repository, brought.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(stream); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("read %q, %v", got, err)
+	}
+	artifact.Layers[1].Digest = "sha256:" + strings.Repeat("0", 64)
+	if _, err := client.StoreArtifact(context.Background(), repository+":kept", artifact); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("with a layer that nobody has: %v, want ErrNotFound", err)
+	}
+	if _, err := client.OpenBlob(context.Background(), repository, artifact.Layers[1].Digest); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("reading it: %v, want ErrNotFound", err)
 	}
 }
 

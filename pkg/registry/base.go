@@ -218,6 +218,18 @@ func (c *Client) openBlob(ctx context.Context, repository name.Repository, diges
 	return layer.Compressed()
 }
 
+// OpenBlob streams a blob of a repository as it lies there. The digest is checked
+// when the stream is read to its end.
+func (c *Client) OpenBlob(ctx context.Context, repository, digest string) (io.ReadCloser, error) {
+	const op = "reading blob"
+	reference, err := parseReference(op, repository+"@"+digest)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := c.openBlob(ctx, reference.Context(), hashOf(digest))
+	return stream, failure(op, reference.String(), err)
+}
+
 // OpenLayer streams one layer as the tar that it is, decompressed (gzip, zstd or
 // none). The digest is checked when the stream is read to its end.
 func (i *BaseImage) OpenLayer(ctx context.Context, digest string) (io.ReadCloser, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -45,6 +46,9 @@ type Controller struct {
 	names     namesCache
 	holds     map[string]holds
 	forbidden map[string]bool // repositories whose registry forbids deletions
+	// Build caches are deleted by a worker of their own, which may wait for a registry.
+	cacheRunner *controller.Runner
+	caches      caches
 }
 
 // New wires the loop to its informers, which must not run yet.
@@ -53,12 +57,14 @@ func New(o Options) (*Controller, error) {
 	if o.Delete == nil {
 		o.Delete = deleteOnce
 	}
-	c := &Controller{Options: o, holds: map[string]holds{}, forbidden: map[string]bool{}}
+	c := &Controller{Options: o, holds: map[string]holds{}, forbidden: map[string]bool{}, caches: newCaches()}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
+	c.cacheRunner = controller.NewRunner(Name+"-caches", o.Clock, c.syncCache)
 	c.deletions = newDeletions(c.runner.Enqueue)
 	return c, errors.Join(
 		kube.Listen(c.Informers.Pools, func(before, after *mcfgv1.MachineConfigPool) {
 			c.runner.Enqueue(cmp.Or(after, before).Name)
+			c.cacheRunner.Enqueue(cmp.Or(after, before).Name)
 		}),
 		kube.Listen(c.Informers.BuildMaps, func(before, after *corev1.ConfigMap) {
 			if m := cmp.Or(after, before); m.Labels[api.LabelRole] == api.RoleRecord {
@@ -72,7 +78,10 @@ func New(o Options) (*Controller, error) {
 
 // Run works until the context ends, then waits for what is under way.
 func (c *Controller) Run(ctx context.Context) {
+	var caches sync.WaitGroup
+	caches.Go(func() { c.cacheRunner.Run(ctx, 1) })
 	c.runner.Run(ctx, 1)
+	caches.Wait()
 	c.deletions.wait()
 }
 
@@ -85,5 +94,6 @@ func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
 	}
 	for _, p := range pools {
 		c.runner.Enqueue(p.Name)
+		c.cacheRunner.Enqueue(p.Name)
 	}
 }

@@ -1,0 +1,131 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
+)
+
+// cachedFile is a Dockerfile of two stages, with steps whose results differ each time
+// that they run, and a last step of its own.
+func cachedFile(unique, last string) string {
+	random := "head -c 8 /dev/urandom | od -An -tx1 > "
+	return "# " + unique + "\nFROM configs AS tools\nRUN " + random + "/tool\n" +
+		"FROM configs AS final\nENV LEVEL=one\nRUN <<END\n" + random + "/etc/first\nEND\n" +
+		"COPY --from=tools /tool /etc/tool\nRUN " + random + "/etc/second && echo $LEVEL >> /etc/second\n" +
+		"RUN echo " + last + " > /etc/last\n"
+}
+
+// results of the containers of the build that was seen last.
+func (s *scenario) results() map[string]buildspec.Result {
+	s.t.Helper()
+	pod, _ := s.builds.Last()
+	return live.Results(pod)
+}
+
+// TestBuildCache: steps that are what they were are not run again, for the same pool
+// and until a rebuild is asked for.
+func TestBuildCache(t *testing.T) {
+	s := newScenario(t)
+	s.configure(map[string]string{api.KeyBuildCache: api.BuildCacheRegistry})
+	unique := time.Now().String()
+	s.customDockerfile(cachedFile(unique, "one"))
+	const config = "rendered-worker-cache-1"
+	s.addWorkers(live.FileConfig(config, "/etc/generation", "one"))
+	s.must(cluster.OptIn(s.ctx, worker))
+	first := s.built(config)
+	was := s.files(first)
+	for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
+		if len(was[name].Content) < 8 {
+			t.Fatalf("/%s is %q", name, was[name].Content)
+		}
+	}
+
+	s.customDockerfile(cachedFile(unique, "two"))
+	second := s.built(config)
+	s.prove("only the last step ran", func(s *scenario) {
+		is := s.files(second)
+		for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
+			if is[name].Content != was[name].Content {
+				s.t.Errorf("/%s was %q and is %q", name, was[name].Content, is[name].Content)
+			}
+		}
+		if is["etc/last"].Content != "two\n" {
+			s.t.Errorf("/etc/last is %q", is["etc/last"].Content)
+		}
+	})
+	s.prove("only its layer is another", func(s *scenario) {
+		old, err := first.Manifest()
+		s.must(err)
+		manifest, err := second.Manifest()
+		s.must(err)
+		last := len(manifest.Layers) - 1
+		if len(old.Layers) != last+1 || !reflect.DeepEqual(old.Layers[:last], manifest.Layers[:last]) {
+			s.t.Errorf("layers were %v and are %v", old.Layers, manifest.Layers)
+		}
+		if pushed := s.results()[api.ContainerPush].BytesPushed; pushed > 1<<20 {
+			s.t.Errorf("%d bytes were pushed", pushed)
+		}
+	})
+	s.prove("a rebuild runs all steps", func(s *scenario) {
+		_, err := cluster.Kubectl(s.ctx, "annotate", "machineconfigpool/"+worker, api.AnnotationRebuild+"=again")
+		s.must(err)
+		is := s.files(s.built(config))
+		for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
+			if is[name].Content == was[name].Content {
+				s.t.Errorf("/%s is still %q", name, is[name].Content)
+			}
+		}
+		was = is
+	})
+	s.prove("what it made is used from then on", func(s *scenario) {
+		s.customDockerfile(cachedFile(unique, "three"))
+		is := s.files(s.built(config))
+		if is["etc/second"].Content != was["etc/second"].Content || is["etc/last"].Content != "three\n" {
+			s.t.Errorf("/etc/second was %q and is %q, /etc/last is %q", was["etc/second"].Content, is["etc/second"].Content, is["etc/last"].Content)
+		}
+	})
+	s.prove("another pool runs all steps", func(s *scenario) {
+		s.addPools(map[string]string{"infra": cachedFile(unique, "three")})
+		var pullspec string
+		s.eventually("the image of infra is built", func() error {
+			pool, err := cluster.Pool(s.ctx, "infra")
+			if err == nil {
+				pullspec, err = live.Built(pool, configOf("infra"))
+			}
+			return err
+		})
+		image, err := cluster.OpenImage(pullspec)
+		s.must(err)
+		if is := s.files(image); is["etc/second"].Content == was["etc/second"].Content {
+			s.t.Errorf("/etc/second is what it is in the other pool: %q", is["etc/second"].Content)
+		}
+	})
+	s.prove("it goes when the pool opts out", func(s *scenario) {
+		pool := s.pool()
+		base, err := cluster.OpenImage(s.base)
+		s.must(err)
+		file, err := base.ConfigFile()
+		s.must(err)
+		tag := s.settings[api.KeyFinalImagePullspec] + ":" + names.BuildCacheTag(names.BuildCacheID(worker, string(pool.UID)), file.Architecture)
+		if _, err := cluster.OpenImage(tag); err != nil {
+			s.t.Fatalf("there is no cache: %v", err)
+		}
+		s.must(cluster.OptOut(s.ctx, worker))
+		s.eventually("the build cache is deleted", func() error {
+			if _, err := cluster.OpenImage(tag); err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
+				return fmt.Errorf("reading %s: %v", tag, err)
+			}
+			return nil
+		})
+	})
+}
