@@ -105,8 +105,11 @@ var goldenCases = map[string]func(*s2i.Options){
 	"labels": func(o *s2i.Options) {
 		o.Output = "registry.example.com/apps/site:latest"
 		o.Labels = []buildv1.ImageLabel{
-			{Name: "zone", Value: "z"}, {Name: "a b", Value: `with "quotes", $HOME and \`}, {Name: "io.k8s.display-name", Value: "Site"},
-			{Name: "io.openshift.build.commit.message", Value: "Grüße"}, {Name: "zone", Value: ""},
+			{Name: "zone", Value: "z"},
+			{Name: "a b", Value: `with "quotes", $HOME and \`},
+			{Name: "io.k8s.display-name", Value: "Site"},
+			{Name: "io.openshift.build.commit.message", Value: "Grüße"},
+			{Name: "zone", Value: ""},
 		}
 	},
 	"spaces": func(o *s2i.Options) {

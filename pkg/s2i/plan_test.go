@@ -93,6 +93,7 @@ func TestPlanRefuses(t *testing.T) {
 		"environment":            {source(".s2i/environment", file("A=1\nB\n")), s2i.ReasonDockerfileCreationFailed, `.s2i/environment:2: the line has no "="`},
 		"ignore":                 {source(".s2iignore", file("[")), s2i.ReasonGenericFailed, `.s2iignore:1: "[" is no pattern`},
 		"named pipe":             {source("a/pipe", &fstest.MapFile{Mode: fs.ModeNamedPipe}), s2i.ReasonFileSystemFailed, `a/pipe is a named pipe, and only`},
+		"name that is no text":   {source("a/\xff", file("")), s2i.ReasonFileSystemFailed, `"a/\xff" has a name that is not UTF-8`},
 		"variable":               {env("a b", "secret"), s2i.ReasonDockerfileCreationFailed, `"a b" is no name of an environment variable`},
 		"variable with a step":   {env("A", "secret\nRUN x"), s2i.ReasonDockerfileCreationFailed, `variable A: its value has a line break`},
 		"label":                  {label("", "x"), s2i.ReasonDockerfileCreationFailed, `"" is no name of a label`},

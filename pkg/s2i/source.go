@@ -163,6 +163,9 @@ func (p *planner) sourceFiles(moved map[string]bool) ([]File, error) {
 }
 
 func (p *planner) sourceFile(name string, entry fs.DirEntry) (File, error) {
+	if !fs.ValidPath(name) {
+		return File{}, fmt.Errorf("%q has a name that is not UTF-8; rename it, or name it in %s", name, ignoreFile)
+	}
 	info, err := entry.Info()
 	if err != nil {
 		return File{}, err
