@@ -202,8 +202,8 @@ func config(t *testing.T, image v1.Image) *v1.ConfigFile {
 var libraries = regexp.MustCompile(`(/\S+) \(0x`)
 
 // pushShell pushes an image in which steps can run: the shell of this machine and a
-// few programs, with their libraries.
-func (p *pod) pushShell(name string) {
+// few programs, with their libraries, below layers of the test's own.
+func (p *pod) pushShell(name string, above ...[]byte) {
 	p.t.Helper()
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
@@ -237,7 +237,7 @@ func (p *pod) pushShell(name string) {
 	if err := archive.Close(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.server.Push(p.t, name, registrytest.Image(p.t, "amd64", content.Bytes()))
+	p.server.Push(p.t, name, registrytest.Image(p.t, "amd64", append([][]byte{content.Bytes()}, above...)...))
 }
 
 // TestDockerStrategy runs all that a Build can ask of its Dockerfile.

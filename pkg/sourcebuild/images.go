@@ -60,11 +60,15 @@ func (p *preparation) pullAll(ctx context.Context, images []named) error {
 	}
 	defer program.Close()
 	program.Proxy = p.clients.Proxy
-	flags, err := program.Login(p.clients.PullCredentials, p.clients.CAs)
-	if err != nil {
-		return err
-	}
 	for _, image := range images {
+		credentials := p.clients.PullCredentials
+		if p.previous != nil && image.name == p.previous.name {
+			credentials = p.clients.PushCredentials
+		}
+		flags, err := program.Login(credentials, p.clients.CAs)
+		if err != nil {
+			return err
+		}
 		if err := p.pull(ctx, program, flags, image); err != nil {
 			return fail(buildv1.StatusReasonPullBuilderImageFailed, fmt.Errorf("pulling %s: %w", image.name, err))
 		}

@@ -39,6 +39,8 @@ type preparation struct {
 	clients  *registryaccess.Clients
 	progress *steplog.Progress
 	info     *gitsource.Info
+	// previous is the image of the build before, which was pushed; nil for none.
+	previous *named
 	plan     plan
 }
 
@@ -100,11 +102,18 @@ func (p *preparation) extract(ctx context.Context, report *buildreport.Report) e
 
 // dockerfile returns the text that is built, and the build's arguments.
 func (p *preparation) dockerfile(ctx context.Context) (string, map[string]string, error) {
-	p.plan.Context = p.options.WorkDir.inputs()
-	strategy := p.options.Build.Spec.Strategy.DockerStrategy
-	if strategy == nil {
-		return "", nil, errors.New("the Build has no spec.strategy.dockerStrategy")
+	switch strategy := p.options.Build.Spec.Strategy; {
+	case strategy.DockerStrategy != nil:
+		return p.managed(strategy.DockerStrategy)
+	case strategy.SourceStrategy != nil:
+		text, err := p.generated(ctx, strategy.SourceStrategy)
+		return text, nil, err
 	}
+	return "", nil, errors.New("the Build has neither spec.strategy.dockerStrategy nor spec.strategy.sourceStrategy")
+}
+
+// managed is the author's Dockerfile with what the Build asks of it.
+func (p *preparation) managed(strategy *buildv1.DockerBuildStrategy) (string, map[string]string, error) {
 	text, err := p.authored(strategy)
 	if err != nil {
 		return "", nil, err
@@ -181,6 +190,10 @@ func (p *preparation) read(text string, arguments map[string]string) (images []s
 func (p *preparation) pullImages(ctx context.Context, images []string, base string) error {
 	opened := make([]named, len(images))
 	for i, image := range images {
+		if p.previous != nil && image == p.previous.name {
+			opened[i] = *p.previous
+			continue
+		}
 		var err error
 		if opened[i], err = p.open(ctx, image); err != nil {
 			return err
