@@ -37,10 +37,11 @@ build: ## Build the static binaries into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: image
-image: build ## Build both container images with buildah, podman or docker
+image: build ## Build the container images with buildah, podman or docker
 	@test -n '$(IMAGE_TOOL)' || { echo 'install buildah, podman or docker to build images' >&2; exit 1; }
 	$(IMAGE_TOOL) build --target controller $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/machine-os-builder:$(VERSION) .
 	$(IMAGE_TOOL) build --target builder $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/os-image-builder:$(VERSION) .
+	$(IMAGE_TOOL) build --target git $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/os-image-builder-git:$(VERSION) .
 
 ##@ Test
 
