@@ -50,6 +50,7 @@ test: test-setup ## Run unit, architecture, differential and integration tests (
 	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test -count=1 -timeout 40m $(ARGS) $(WHAT)
 	$(if $(filter file,$(origin WHAT)),$(GO) -C test/cluster test -count=1 $(ARGS) ./...)
 	$(if $(filter file,$(origin WHAT)),$(GO) -C test/s2i test -count=1 $(ARGS) ./...)
+	$(if $(filter file,$(origin WHAT)),$(GO) -C test/gitssh test -count=1 $(ARGS) ./...)
 	$(if $(filter file,$(origin WHAT)),MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) -C test/observability test -count=1 $(ARGS) ./...)
 
 .PHONY: integration
@@ -62,7 +63,7 @@ model: ## Play MODEL random sequences (default 20000) against the controller on 
 
 .PHONY: test-setup
 test-setup:
-	test/ci/packages buildah gcc git libc6-dev libblkid-dev
+	test/ci/packages buildah gcc git libc6-dev libblkid-dev openssh-client
 	$(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl >/dev/null
 
 .PHONY: fuzz
