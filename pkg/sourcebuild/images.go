@@ -2,7 +2,6 @@ package sourcebuild
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -116,7 +115,7 @@ func (p *preparation) copyBase(ctx context.Context, base named) {
 		return
 	}
 	if _, err := p.clients.Push.CopyLayers(ctx, base.image, target); err != nil {
-		if !errors.Is(err, context.Canceled) {
+		if ctx.Err() == nil {
 			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
 		}
 		return

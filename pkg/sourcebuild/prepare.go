@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	buildv1 "github.com/openshift/api/build/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
@@ -187,25 +188,30 @@ func (p *preparation) read(text string, arguments map[string]string) (images []s
 	return images, base, err
 }
 
+// pullImages reads the manifests of all, so that one that is missing fails the build
+// before anything is pulled, and then pulls them, while the base's layers are put where
+// the result goes.
 func (p *preparation) pullImages(ctx context.Context, images []string, base string) error {
 	opened := make([]named, len(images))
+	opening, openCtx := errgroup.WithContext(ctx)
+	opening.SetLimit(4)
 	for i, image := range images {
 		if p.previous != nil && image == p.previous.name {
 			opened[i] = *p.previous
 			continue
 		}
-		var err error
-		if opened[i], err = p.open(ctx, image); err != nil {
+		opening.Go(func() (err error) {
+			opened[i], err = p.open(openCtx, image)
 			return err
-		}
+		})
 	}
-	if err := p.pullAll(ctx, opened); err != nil {
+	if err := opening.Wait(); err != nil {
 		return err
 	}
-	for _, image := range opened {
-		if image.name == base {
-			p.copyBase(ctx, image)
-		}
+	pulling, pullCtx := errgroup.WithContext(ctx)
+	pulling.Go(func() error { return p.pullAll(pullCtx, opened) })
+	if i := slices.IndexFunc(opened, func(image named) bool { return image.name == base }); i >= 0 {
+		pulling.Go(func() error { p.copyBase(pullCtx, opened[i]); return nil })
 	}
-	return nil
+	return pulling.Wait()
 }

@@ -121,7 +121,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-func TestLast(t *testing.T) {
+func TestBase(t *testing.T) {
 	for text, want := range map[string]string{
 		"FROM a\nFROM b AS x\nFROM X\n":   "b",
 		"ARG V=1\nFROM a:$V AS x\nFROM x": "a:1",
@@ -158,6 +158,11 @@ func FuzzRewrite(f *testing.F) {
 		}
 		if n := len(is) - len(was); n != 2+3+2+count(was, "from") {
 			t.Errorf("%d instructions were added to\n%s\nin\n%s", n, text, got)
+		}
+		if _, err := managed.Images(got, map[string]string{"A": value}); err == nil {
+			if base, err := managed.Base(got, map[string]string{"A": value}); err != nil || base == "" {
+				t.Errorf("base %q, %v of\n%s", base, err, got)
+			}
 		}
 		if count(is, "from") != count(was, "from")+2 {
 			t.Errorf("stages of\n%s\nin\n%s", text, got)
