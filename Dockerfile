@@ -1,7 +1,8 @@
-# Two images, one file:
+# Three images, one file:
 #   controller  the Deployment's image: two static binaries, nothing else
 #   builder     the image of build pods: buildah, and os-image-builder on top
-# The binaries come prebuilt from bin/ ("make build"), so neither target needs a Go toolchain or a network for them.
+#   git         the same with git and ssh, for the container that fetches a Build's source
+# The binaries come prebuilt from bin/ ("make build"), so no target needs a Go toolchain or a network for them.
 ARG BUILDER_BASE=docker.io/library/debian:trixie-slim
 
 FROM scratch AS controller
@@ -9,7 +10,7 @@ COPY bin/convert-ignition bin/machine-os-builder /
 USER 65532:65532
 ENTRYPOINT ["/machine-os-builder"]
 
-FROM ${BUILDER_BASE} AS builder
+FROM ${BUILDER_BASE} AS packages
 # The exact source version that was tested; raising it is a change to review. Only Debian's rebuild number (+bN) is left open,
 # since a suite keeps just the newest of those.
 ARG BUILDAH_VERSION=1.39.3+ds1-1+b*
@@ -33,5 +34,15 @@ ENV HOME=/home/builder BUILDAH_ISOLATION=chroot
 USER 1000:1000
 WORKDIR /home/builder
 ENTRYPOINT ["/usr/bin/os-image-builder"]
-# Last, so that a change of the program rebuilds nothing else.
+
+FROM packages AS git
+USER 0:0
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends git openssh-client \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
+USER 1000:1000
+# Last, here and below, so that a change of the program rebuilds nothing else.
+COPY bin/os-image-builder /usr/bin/os-image-builder
+
+FROM packages AS builder
 COPY bin/os-image-builder /usr/bin/os-image-builder

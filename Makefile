@@ -37,10 +37,11 @@ build: ## Build the static binaries into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: image
-image: build ## Build both container images with buildah, podman or docker
+image: build ## Build the container images with buildah, podman or docker
 	@test -n '$(IMAGE_TOOL)' || { echo 'install buildah, podman or docker to build images' >&2; exit 1; }
 	$(IMAGE_TOOL) build --target controller $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/machine-os-builder:$(VERSION) .
 	$(IMAGE_TOOL) build --target builder $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/os-image-builder:$(VERSION) .
+	$(IMAGE_TOOL) build --target git $(IMAGE_FLAGS) -t $(IMAGE_REPOSITORY)/os-image-builder-git:$(VERSION) .
 
 ##@ Test
 
@@ -49,6 +50,7 @@ test: test-setup ## Run unit, architecture, differential and integration tests (
 	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) test -count=1 -timeout 40m $(ARGS) $(WHAT)
 	$(if $(filter file,$(origin WHAT)),$(GO) -C test/cluster test -count=1 $(ARGS) ./...)
 	$(if $(filter file,$(origin WHAT)),$(GO) -C test/s2i test -count=1 $(ARGS) ./...)
+	$(if $(filter file,$(origin WHAT)),$(GO) -C test/gitssh test -count=1 $(ARGS) ./...)
 	$(if $(filter file,$(origin WHAT)),MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) -C test/observability test -count=1 $(ARGS) ./...)
 
 .PHONY: integration
@@ -61,7 +63,7 @@ model: ## Play MODEL random sequences (default 20000) against the controller on 
 
 .PHONY: test-setup
 test-setup:
-	test/ci/packages buildah gcc git libc6-dev libblkid-dev
+	test/ci/packages buildah gcc git libc6-dev libblkid-dev openssh-client
 	$(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl >/dev/null
 
 .PHONY: fuzz

@@ -90,11 +90,25 @@ func (i *BaseImage) Annotations() map[string]string { return manifestAnnotations
 
 // Labels are those of the image's config.
 func (i *BaseImage) Labels() (map[string]string, error) {
+	settings, err := i.Settings()
+	return settings.Labels, err
+}
+
+// Settings are what an image's config says of the containers made of it (OCI image
+// specification, config).
+type Settings struct {
+	Labels     map[string]string `json:"Labels"`
+	User       string            `json:"User"`
+	WorkingDir string            `json:"WorkingDir"`
+}
+
+// Settings are those of the image's config.
+func (i *BaseImage) Settings() (Settings, error) {
 	var config struct {
-		Config struct{ Labels map[string]string } `json:"config"`
+		Config Settings `json:"config"`
 	}
 	if err := json.Unmarshal(i.config, &config); err != nil {
-		return nil, fmt.Errorf("reading the config of %s: %w", i.Digest, ErrCorrupt)
+		return Settings{}, fmt.Errorf("reading the config of %s: %w", i.Digest, ErrCorrupt)
 	}
-	return config.Config.Labels, nil
+	return config.Config, nil
 }

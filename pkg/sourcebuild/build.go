@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,7 +169,11 @@ func copyTree(from, to string, depth int) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(into, content, 0o644|info.Mode().Perm()&0o111); err != nil { //nolint:gosec // as above
+		mode := fs.FileMode(0o644)
+		if info.Mode()&0o111 != 0 {
+			mode = 0o755
+		}
+		if err := os.WriteFile(into, content, mode); err != nil {
 			return err
 		}
 	}

@@ -202,8 +202,8 @@ func config(t *testing.T, image v1.Image) *v1.ConfigFile {
 var libraries = regexp.MustCompile(`(/\S+) \(0x`)
 
 // pushShell pushes an image in which steps can run: the shell of this machine and a
-// few programs, with their libraries.
-func (p *pod) pushShell(name string) {
+// few programs, with their libraries, below layers of the test's own.
+func (p *pod) pushShell(name string, above ...[]byte) {
 	p.t.Helper()
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
@@ -237,7 +237,7 @@ func (p *pod) pushShell(name string) {
 	if err := archive.Close(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.server.Push(p.t, name, registrytest.Image(p.t, "amd64", content.Bytes()))
+	p.server.Push(p.t, name, registrytest.Image(p.t, "amd64", append([][]byte{content.Bytes()}, above...)...))
 }
 
 // TestDockerStrategy runs all that a Build can ask of its Dockerfile.
@@ -445,5 +445,45 @@ func TestMetadataOfTheSource(t *testing.T) {
 		if !strings.Contains(env, variable) {
 			t.Errorf("environment has no %s:\n%s", variable, env)
 		}
+	}
+}
+
+func TestStrategyFlags(t *testing.T) {
+	skip := buildv1.ImageOptimizationSkipLayers
+	for want, strategy := range map[string]buildv1.BuildStrategy{
+		"--layers=true": {DockerStrategy: &buildv1.DockerBuildStrategy{}},
+		"--layers=false --no-cache --build-arg A=b c --build-arg D=": {DockerStrategy: &buildv1.DockerBuildStrategy{
+			NoCache: true, ImageOptimizationPolicy: &skip, BuildArgs: []corev1.EnvVar{env("A", "b c"), env("D", "")},
+		}},
+		"--layers=false": {SourceStrategy: &buildv1.SourceBuildStrategy{}},
+	} {
+		if got := strings.Join(strategyFlags(&buildv1.Build{Spec: buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{Strategy: strategy}}}), " "); got != want {
+			t.Errorf("flags %q, want %q", got, want)
+		}
+	}
+}
+
+// TestVolumes: links are followed, the kubelet's own names left out, and one that leads
+// back ends.
+func TestVolumes(t *testing.T) {
+	p := newPod(t, "")
+	from := p.mounted("vol", map[string]string{"key": "value"})
+	p.write("vol/deep/run", "x")
+	if err := os.Chmod(filepath.Join(from, "deep/run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	flags, err := volumeFlags(to, []Volume{{Name: "v", Dir: from, Destination: "/etc/v"}})
+	if want := "--volume " + to + "/v:/etc/v:ro"; err != nil || strings.Join(flags, " ") != want {
+		t.Errorf("flags %q, %v, want %s", flags, err, want)
+	}
+	if got, want := listing(t, to), "v d755|v/deep d755|v/deep/run 755 x|v/key 644 value"; got != want {
+		t.Errorf("volume:\n%s\nwant\n%s", got, want)
+	}
+	if err := os.Symlink("..", filepath.Join(from, "deep/loop")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := volumeFlags(t.TempDir(), []Volume{{Name: "v", Dir: from, Destination: "/etc/v"}}); err == nil {
+		t.Error("a loop is copied")
 	}
 }

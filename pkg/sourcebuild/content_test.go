@@ -45,12 +45,15 @@ func layer(t *testing.T, entries ...tar.Header) []byte {
 func dir(name string, mode int64) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: mode}
 }
+
 func file(name, content string, mode int64) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeReg, Linkname: content, Mode: mode}
 }
+
 func link(name, to string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to, Mode: 0o777}
 }
+
 func hard(name, to string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to, Mode: 0o644}
 }

@@ -2,7 +2,6 @@ package sourcebuild
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -60,11 +59,15 @@ func (p *preparation) pullAll(ctx context.Context, images []named) error {
 	}
 	defer program.Close()
 	program.Proxy = p.clients.Proxy
-	flags, err := program.Login(p.clients.PullCredentials, p.clients.CAs)
-	if err != nil {
-		return err
-	}
 	for _, image := range images {
+		credentials := p.clients.PullCredentials
+		if p.previous != nil && image.name == p.previous.name {
+			credentials = p.clients.PushCredentials
+		}
+		flags, err := program.Login(credentials, p.clients.CAs)
+		if err != nil {
+			return err
+		}
 		if err := p.pull(ctx, program, flags, image); err != nil {
 			return fail(buildv1.StatusReasonPullBuilderImageFailed, fmt.Errorf("pulling %s: %w", image.name, err))
 		}
@@ -112,7 +115,7 @@ func (p *preparation) copyBase(ctx context.Context, base named) {
 		return
 	}
 	if _, err := p.clients.Push.CopyLayers(ctx, base.image, target); err != nil {
-		if !errors.Is(err, context.Canceled) {
+		if ctx.Err() == nil {
 			p.progress.Note("warning: %v; the base's layers will be uploaded at the end", err)
 		}
 		return

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	buildv1 "github.com/openshift/api/build/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
@@ -39,6 +40,8 @@ type preparation struct {
 	clients  *registryaccess.Clients
 	progress *steplog.Progress
 	info     *gitsource.Info
+	// previous is the image of the build before, which was pushed; nil for none.
+	previous *named
 	plan     plan
 }
 
@@ -100,11 +103,18 @@ func (p *preparation) extract(ctx context.Context, report *buildreport.Report) e
 
 // dockerfile returns the text that is built, and the build's arguments.
 func (p *preparation) dockerfile(ctx context.Context) (string, map[string]string, error) {
-	p.plan.Context = p.options.WorkDir.inputs()
-	strategy := p.options.Build.Spec.Strategy.DockerStrategy
-	if strategy == nil {
-		return "", nil, errors.New("the Build has no spec.strategy.dockerStrategy")
+	switch strategy := p.options.Build.Spec.Strategy; {
+	case strategy.DockerStrategy != nil:
+		return p.managed(strategy.DockerStrategy)
+	case strategy.SourceStrategy != nil:
+		text, err := p.generated(ctx, strategy.SourceStrategy)
+		return text, nil, err
 	}
+	return "", nil, errors.New("the Build has neither spec.strategy.dockerStrategy nor spec.strategy.sourceStrategy")
+}
+
+// managed is the author's Dockerfile with what the Build asks of it.
+func (p *preparation) managed(strategy *buildv1.DockerBuildStrategy) (string, map[string]string, error) {
 	text, err := p.authored(strategy)
 	if err != nil {
 		return "", nil, err
@@ -178,21 +188,30 @@ func (p *preparation) read(text string, arguments map[string]string) (images []s
 	return images, base, err
 }
 
+// pullImages reads the manifests of all, so that one that is missing fails the build
+// before anything is pulled, and then pulls them, while the base's layers are put where
+// the result goes.
 func (p *preparation) pullImages(ctx context.Context, images []string, base string) error {
 	opened := make([]named, len(images))
+	opening, openCtx := errgroup.WithContext(ctx)
+	opening.SetLimit(4)
 	for i, image := range images {
-		var err error
-		if opened[i], err = p.open(ctx, image); err != nil {
-			return err
+		if p.previous != nil && image == p.previous.name {
+			opened[i] = *p.previous
+			continue
 		}
+		opening.Go(func() (err error) {
+			opened[i], err = p.open(openCtx, image)
+			return err
+		})
 	}
-	if err := p.pullAll(ctx, opened); err != nil {
+	if err := opening.Wait(); err != nil {
 		return err
 	}
-	for _, image := range opened {
-		if image.name == base {
-			p.copyBase(ctx, image)
-		}
+	pulling, pullCtx := errgroup.WithContext(ctx)
+	pulling.Go(func() error { return p.pullAll(pullCtx, opened) })
+	if i := slices.IndexFunc(opened, func(image named) bool { return image.name == base }); i >= 0 {
+		pulling.Go(func() error { p.copyBase(pullCtx, opened[i]); return nil })
 	}
-	return nil
+	return pulling.Wait()
 }

@@ -18,10 +18,13 @@ import (
 type WorkDir string
 
 // inputs is all that is given to the build; the context is in it.
-func (w WorkDir) inputs() string     { return filepath.Join(string(w), "inputs") }
+func (w WorkDir) inputs() string { return filepath.Join(string(w), "inputs") }
+
+// generated is the context that source-to-image makes of them.
+func (w WorkDir) generated() string { return filepath.Join(string(w), "generated") }
+
 func (w WorkDir) sourceInfo() string { return filepath.Join(string(w), "sourceinfo.json") }
 func (w WorkDir) dockerfile() string { return filepath.Join(string(w), "Dockerfile") }
-func (w WorkDir) generated() string  { return filepath.Join(string(w), "generated") }
 func (w WorkDir) plan() string       { return filepath.Join(string(w), "plan.json") }
 
 // builtImage is the name of the result in the store.

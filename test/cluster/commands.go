@@ -94,7 +94,7 @@ func imageCommand(ctx context.Context, c lifecycle.Cluster, command string, args
 	case command == "images" && flags.NArg() == 0:
 		state, err := c.ProductImages(ctx, *contextDir)
 		if err == nil {
-			fmt.Fprintf(out, "%s\n%s\n", state.ControllerImage, state.BuilderImage)
+			fmt.Fprintf(out, "%s\n%s\n%s\n", state.ControllerImage, state.BuilderImage, state.GitImage)
 		}
 		return err
 	case command == "load-image" && flags.NArg() == 1:
@@ -130,6 +130,7 @@ func variables(d layout.Dirs, s lifecycle.State) string {
 		{"AUTH_PLAIN_IMAGE", layout.AuthRegistry + "/" + lifecycle.PlainImage + ":latest"},
 		{"CONTROLLER_IMAGE", s.ControllerImage},
 		{"BUILDER_IMAGE", s.BuilderImage},
+		{"GIT_IMAGE", s.GitImage},
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
 	}

@@ -23,25 +23,30 @@ func TestRewrite(t *testing.T) {
 		"over several lines":  {"FROM \\\n  # which\n  b as c # no comment\nRUN x\n", managed.Changes{From: "d"}, ""},
 		"a FROM that goes on": {"FROM \\\n  # which\n  b \\\n  as c\nRUN x\n", managed.Changes{From: "d"}, "FROM d AS c\nRUN x\n"},
 		"environment everywhere": {
-			"ARG V=1\nFROM a:$V AS x\nRUN one\nFROM x", managed.Changes{Env: env},
+			"ARG V=1\nFROM a:$V AS x\nRUN one\nFROM x",
+			managed.Changes{Env: env},
 			"ARG V=1\nFROM a:$V AS x\nENV \"A\"=\"$HOME b\"\nRUN one\nFROM x\nENV \"A\"=\"$HOME b\"\n",
 		},
 		"the end": {
-			"FROM a\nUSER 5", managed.Changes{BuildEnv: []managed.Pair{{"N", "b"}}, Labels: []managed.Pair{{"l", `cost "$5" \ ü`}, {"m", "two\nlines\x01"}}},
+			"FROM a\nUSER 5",
+			managed.Changes{BuildEnv: []managed.Pair{{"N", "b"}}, Labels: []managed.Pair{{"l", `cost "$5" \ ü`}, {"m", "two\nlines\x01"}}},
 			"FROM a\nUSER 5\nENV \"N\"=\"b\"\nLABEL \"l\"=\"cost \\\"\\$5\\\" \\\\ ü\" \"m\"=\"two\\\\nlines\\\\x01\"\n",
 		},
 		"another escape token": {
-			"# escape=`\nFROM a\nRUN one `\n two", managed.Changes{Labels: []managed.Pair{{"l", "`\\\"$\n"}}},
+			"# escape=`\nFROM a\nRUN one `\n two",
+			managed.Changes{Labels: []managed.Pair{{"l", "`\\\"$\n"}}},
 			"# escape=`\nFROM a\nRUN one `\n two\nLABEL \"l\"=\"``\\`\"`$\\n\"\n",
 		},
 		"a hook": {
-			"FROM a\nRUN one\n", managed.Changes{Env: env, Hook: []string{"/bin/sh", "-ic", `it's "$1" & \`}, BuildEnv: []managed.Pair{{"N", "b"}}},
+			"FROM a\nRUN one\n",
+			managed.Changes{Env: env, Hook: []string{"/bin/sh", "-ic", `it's "$1" & \`}, BuildEnv: []managed.Pair{{"N", "b"}}},
 			"FROM a AS appimage\nENV \"A\"=\"$HOME b\"\nRUN one\nENV \"N\"=\"b\"\nFROM appimage\nENV \"A\"=\"$HOME b\"\n" +
 				"RUN [\"/bin/sh\",\"-ic\",\"it's \\\"$1\\\" & \\\\\"]\nFROM appimage\nENV \"A\"=\"$HOME b\"\n",
 		},
 		"a hook on a stage with a name": {"FROM a as x\n", managed.Changes{Hook: []string{"t"}}, "FROM a as x\nFROM x\nRUN [\"t\"]\nFROM x\n"},
 		"a hook and a name that is taken": {
-			"FROM a AS AppImage\nFROM b\n", managed.Changes{Hook: []string{"t"}},
+			"FROM a AS AppImage\nFROM b\n",
+			managed.Changes{Hook: []string{"t"}},
 			"FROM a AS AppImage\nFROM b AS appimage1\nFROM appimage1\nRUN [\"t\"]\nFROM appimage1\n",
 		},
 		"images by another name": {
@@ -51,7 +56,8 @@ func TestRewrite(t *testing.T) {
 		},
 		"the last image, then its name": {"FROM a\n", managed.Changes{From: "b", Images: []managed.Image{{As: []string{"b"}, From: "c"}}}, "FROM c\n"},
 		"heredocs": {
-			"# syntax=docker/dockerfile:1\nFROM a\nRUN <<E\nFROM not\nE\nCOPY <<'F' /x\n$HOME \\\nF\n", managed.Changes{Env: env},
+			"# syntax=docker/dockerfile:1\nFROM a\nRUN <<E\nFROM not\nE\nCOPY <<'F' /x\n$HOME \\\nF\n",
+			managed.Changes{Env: env},
 			"# syntax=docker/dockerfile:1\nFROM a\nENV \"A\"=\"$HOME b\"\nRUN <<E\nFROM not\nE\nCOPY <<'F' /x\n$HOME \\\nF\n",
 		},
 		"an end that goes on": {"FROM a\nRUN one \\\n  two \\", managed.Changes{BuildEnv: []managed.Pair{{"N", "b"}}}, "FROM a\nRUN one \\\n  two \nENV \"N\"=\"b\"\n"},
@@ -121,7 +127,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-func TestLast(t *testing.T) {
+func TestBase(t *testing.T) {
 	for text, want := range map[string]string{
 		"FROM a\nFROM b AS x\nFROM X\n":   "b",
 		"ARG V=1\nFROM a:$V AS x\nFROM x": "a:1",
@@ -158,6 +164,11 @@ func FuzzRewrite(f *testing.F) {
 		}
 		if n := len(is) - len(was); n != 2+3+2+count(was, "from") {
 			t.Errorf("%d instructions were added to\n%s\nin\n%s", n, text, got)
+		}
+		if _, err := managed.Images(got, map[string]string{"A": value}); err == nil {
+			if base, err := managed.Base(got, map[string]string{"A": value}); err != nil || base == "" {
+				t.Errorf("base %q, %v of\n%s", base, err, got)
+			}
 		}
 		if count(is, "from") != count(was, "from")+2 {
 			t.Errorf("stages of\n%s\nin\n%s", text, got)

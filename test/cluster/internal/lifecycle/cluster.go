@@ -36,9 +36,10 @@ type State struct {
 	// User and Password open the second registry.
 	User     string `json:"user"`
 	Password string `json:"password"`
-	// ControllerImage and BuilderImage are the product's images on the node, once they were loaded.
+	// ControllerImage, BuilderImage and GitImage are the product's images on the node, once they were loaded.
 	ControllerImage string `json:"controllerImage,omitempty"`
 	BuilderImage    string `json:"builderImage,omitempty"`
+	GitImage        string `json:"gitImage,omitempty"`
 }
 
 // ErrDown says that no cluster runs.

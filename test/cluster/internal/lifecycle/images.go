@@ -115,7 +115,7 @@ func (c Cluster) PushImage(ctx context.Context, name, reference string, auth boo
 	return target, c.images().Push(ctx, name, target, c.Dirs.PKI("ca.crt"), credentials)
 }
 
-// ProductImages builds the project's two images from its Dockerfile and the binaries in bin/ of the context directory (the
+// ProductImages builds the project's images from its Dockerfile and the binaries in bin/ of the context directory (the
 // project's root when empty), pushes them to the open registry and pulls them to the node. What is there already is not touched.
 func (c Cluster) ProductImages(ctx context.Context, contextDir string) (State, error) {
 	unlock, err := c.lock()
@@ -141,6 +141,7 @@ func (c Cluster) ProductImages(ctx context.Context, contextDir string) (State, e
 	}{
 		{"controller", "machine-os-builder", &state.ControllerImage},
 		{"builder", "os-image-builder", &state.BuilderImage},
+		{"git", "os-image-builder", &state.GitImage},
 	} {
 		name, err := c.productImage(ctx, client, contextDir, p.target, p.binary)
 		if err != nil {
