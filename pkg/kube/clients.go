@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	buildclient "github.com/openshift/client-go/build/clientset/versioned"
 	mcfgclient "github.com/openshift/client-go/machineconfiguration/clientset/versioned"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +27,8 @@ type Clients struct {
 	Core          kubernetes.Interface
 	MachineConfig mcfgclient.Interface
 	Metadata      metadata.Interface
+	// Build is for Builds of build.openshift.io/v1, which not every cluster has.
+	Build buildclient.Interface
 	// Dynamic reads kinds that only some clusters have; nil where there are none.
 	Dynamic dynamic.Interface
 	// OpenShift remembers which of those there are; nil to ask each time.
@@ -72,11 +75,15 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the metadata client: %w", err)
 	}
+	build, err := buildclient.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("making the build client: %w", err)
+	}
 	others, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)
 	}
-	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
+	return Clients{Core: core, MachineConfig: machineConfig, Metadata: meta, Build: build, Dynamic: others, OpenShift: &KnownKinds{Clock: clock.RealClock{}}}, nil
 }
 
 // protobuf asks for the smaller encoding, which built-in kinds have and custom
