@@ -1,12 +1,12 @@
 # Three images, one file:
-#   controller  the Deployment's image: two static binaries, nothing else
+#   controller  the Deployments' image: static binaries, nothing else
 #   builder     the image of build pods: buildah, and os-image-builder on top
 #   git         the same with git and ssh, for the container that fetches a Build's source
 # The binaries come prebuilt from bin/ ("make build"), so no target needs a Go toolchain or a network for them.
 ARG BUILDER_BASE=docker.io/library/debian:trixie-slim
 
 FROM scratch AS controller
-COPY bin/convert-ignition bin/machine-os-builder /
+COPY bin/build-executor bin/convert-ignition bin/machine-os-builder /
 USER 65532:65532
 ENTRYPOINT ["/machine-os-builder"]
 

@@ -43,7 +43,7 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.version {
+	if o.Version {
 		fmt.Println(version.Version)
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/process"
 )
 
 const image = "--builder-image=registry.example.com/builder:1"
@@ -65,8 +66,10 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := options{
-		namespace: api.DefaultNamespace, builderImage: "registry.example.com/builder:1", healthAddress: ":8081", metricsAddress: ":8080",
-		controllers: []string{"osbuild", "retention", "basepoll"}, leaderElect: true, leaseDuration: 15 * time.Second, renewDeadline: 10 * time.Second, retryPeriod: 2 * time.Second,
+		Options: process.Options{
+			HealthAddress: ":8081", MetricsAddress: ":8080", LeaderElect: true, LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		},
+		namespace: api.DefaultNamespace, builderImage: "registry.example.com/builder:1", controllers: []string{"osbuild", "retention", "basepoll"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults %+v, want %+v", got, want)

@@ -16,4 +16,8 @@
 // what it checks lies in handover. That pod meets the baseline level: setting up
 // a user namespace takes newuidmap with file capabilities, so privilege
 // escalation has to be allowed in the first two. push is restricted.
+//
+// The pod of a Build of build.openshift.io/v1 is made in the same way, with the names
+// that OpenShift's pods have: git-clone, where the source is a git repository,
+// manage-dockerfile, docker-build or sti-build, and push.
 package buildpod

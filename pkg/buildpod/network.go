@@ -10,10 +10,10 @@ import (
 
 // ca mounts the certificate authorities of OpenShift's internal registry, which
 // other clusters do not have, and those that users add.
-func (b *builder) ca(c *corev1.Container) {
-	b.optionalMap(c, "service-ca", api.ConfigMapServiceCA, caDir)
+func (a *assembly) ca(c *corev1.Container) {
+	a.optionalMap(c, "service-ca", api.ConfigMapServiceCA, caDir)
 	arg(c, "ca-file", caDir+"/"+api.ServiceCAKey)
-	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, userCADir)
+	a.optionalMap(c, "user-ca", api.ConfigMapUserCA, userCADir)
 	arg(c, "ca-file", userCADir+"/"+api.UserCAKey)
 }
 
@@ -34,12 +34,7 @@ func (b *builder) proxy(c *corev1.Container) {
 	network := b.request.Network
 	switch {
 	case network.ProxySecret != "":
-		// Steps see these keys and none that may lie beside them.
-		b.volume(corev1.Volume{Name: "proxy", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-			SecretName: network.ProxySecret, Optional: ptr(true),
-			Items: []corev1.KeyToPath{{Key: api.KeyHTTPProxy, Path: api.KeyHTTPProxy}, {Key: api.KeyHTTPSProxy, Path: api.KeyHTTPSProxy}, {Key: api.KeyNoProxy, Path: api.KeyNoProxy}},
-		}}})
-		mount(c, "proxy", proxyDir, true)
+		b.proxySecret(c, network.ProxySecret)
 	case !network.Proxy.IsZero():
 		var keys []string
 		for _, setting := range [][2]string{{api.KeyHTTPProxy, network.Proxy.HTTP}, {api.KeyHTTPSProxy, network.Proxy.HTTPS}, {api.KeyNoProxy, network.Proxy.No}} {
@@ -52,6 +47,16 @@ func (b *builder) proxy(c *corev1.Container) {
 		return
 	}
 	arg(c, "proxy-dir", proxyDir)
+}
+
+// proxySecret mounts a Secret of the user's, where it exists. Steps see these keys and
+// none that may lie beside them.
+func (a *assembly) proxySecret(c *corev1.Container, name string) {
+	a.volume(corev1.Volume{Name: "proxy", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: name, Optional: ptr(true),
+		Items: []corev1.KeyToPath{{Key: api.KeyHTTPProxy, Path: api.KeyHTTPProxy}, {Key: api.KeyHTTPSProxy, Path: api.KeyHTTPSProxy}, {Key: api.KeyNoProxy, Path: api.KeyNoProxy}},
+	}}})
+	mount(c, "proxy", proxyDir, true)
 }
 
 // networkMap mounts some keys of the ConfigMap that was made for this build.
@@ -77,16 +82,16 @@ func (b *builder) stepFiles(c *corev1.Container) {
 	b.optionalMap(c, "user-ca", api.ConfigMapUserCA, buildspec.StepFilesDir+"/user-ca")
 }
 
-func (b *builder) optionalMap(c *corev1.Container, volume, name, dir string) {
-	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+func (a *assembly) optionalMap(c *corev1.Container, volume, name, dir string) {
+	a.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 		LocalObjectReference: corev1.LocalObjectReference{Name: name},
 		Optional:             ptr(true),
 	}}})
 	mount(c, volume, dir, true)
 }
 
-func (b *builder) optionalSecret(c *corev1.Container, volume, name, dir string) {
-	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+func (a *assembly) optionalSecret(c *corev1.Container, volume, name, dir string) {
+	a.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 		SecretName: name,
 		Optional:   ptr(true),
 	}}})

@@ -7,38 +7,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
-)
-
-// builderUID is the user of the builder image.
-const builderUID = 1000
-
-// gracePeriodSeconds is how long a cancelled build may take to stop; it has
-// nothing to save.
-const gracePeriodSeconds = 2
-
-// Paths inside the containers.
-const (
-	configDir     = "/run/os-image-builder/machine-config"
-	dockerfileDir = "/run/os-image-builder/dockerfile"
-	pushSecretDir = "/run/os-image-builder/push-secret"
-	pullSecretDir = "/run/os-image-builder/pull-secret"
-	caDir         = "/run/os-image-builder/ca"
-	userCADir     = "/run/os-image-builder/user-ca"
-	registriesDir = "/run/os-image-builder/registries"
-	proxyDir      = "/run/os-image-builder/proxy"
-	workDir       = "/var/lib/os-image-builder/work"
-	storageDir    = "/var/lib/os-image-builder/storage"
-	handoverDir   = "/var/lib/os-image-builder/handover"
-	tmpDir        = "/tmp"
-	// messageFile is where a container leaves its result. The default is in /dev,
-	// which the user's steps see: they could forge it, and fill the node's disk
-	// through it.
-	messageFile = "/run/os-image-builder/termination-log"
 )
 
 // New returns the pod of a request, without metadata but for the annotations
@@ -56,29 +28,14 @@ func NewFor(r buildspec.Request, architecture, run string) *corev1.Pod {
 type part struct{ architecture, run string }
 
 func newPod(r buildspec.Request, p part) *corev1.Pod {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Annotations: map[string]string{"kubectl.kubernetes.io/default-container": api.ContainerBuild},
-		},
-		Spec: corev1.PodSpec{
-			AutomountServiceAccountToken:  ptr(false),
-			EnableServiceLinks:            ptr(false),
-			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: ptr(int64(gracePeriodSeconds)),
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: ptr(true),
-				RunAsUser:    ptr(int64(builderUID)),
-				RunAsGroup:   ptr(int64(builderUID)),
-			},
-			NodeSelector:      nodeSelector(r, p.architecture),
-			Tolerations:       r.Scheduling.Tolerations,
-			PriorityClassName: r.Scheduling.PriorityClassName,
-		},
-	}
+	pod := skeleton(api.ContainerBuild)
+	pod.Spec.NodeSelector = nodeSelector(r, p.architecture)
+	pod.Spec.Tolerations = r.Scheduling.Tolerations
+	pod.Spec.PriorityClassName = r.Scheduling.PriorityClassName
 	if r.Timeout > 0 {
 		pod.Spec.ActiveDeadlineSeconds = ptr(int64(r.Timeout.Seconds()))
 	}
-	b := builder{request: r, part: p, pod: pod}
+	b := builder{assembly: assembly{pod: pod, resources: r.Scheduling.Resources}, request: r, part: p}
 	if r.CustomContent {
 		b.threeSteps()
 	} else {
@@ -88,9 +45,9 @@ func newPod(r buildspec.Request, p part) *corev1.Pod {
 }
 
 type builder struct {
+	assembly
 	request buildspec.Request
 	part    part
-	pod     *corev1.Pod
 }
 
 func (b *builder) oneStep() {
@@ -152,8 +109,7 @@ func (b *builder) threeSteps() {
 	}
 
 	// push runs nothing but the builder, on files that it only reads.
-	push := b.container(api.ContainerPush, "push", restricted())
-	push.SecurityContext.SeccompProfile = runtimeDefault()
+	push := b.container(api.ContainerPush, "push", restrictedByDefault())
 	// prepare has brought the base's layers to where push needs them, so that
 	// push can do without the credentials to pull.
 	b.finalImage(push)
@@ -176,43 +132,7 @@ func (b *builder) threeSteps() {
 }
 
 func (b *builder) container(name, command string, security *corev1.SecurityContext) *corev1.Container {
-	c := &corev1.Container{
-		Name:                     name,
-		Image:                    b.request.BuilderImage,
-		Command:                  []string{"/usr/bin/os-image-builder", command},
-		Resources:                withRequests(b.request.Scheduling.Resources),
-		SecurityContext:          security,
-		ImagePullPolicy:          corev1.PullIfNotPresent,
-		TerminationMessagePath:   messageFile,
-		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-	}
-	arg(c, "termination-message-path", messageFile)
-	return c
-}
-
-func restricted() *corev1.SecurityContext {
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: ptr(false),
-		ReadOnlyRootFilesystem:   ptr(true),
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-	}
-}
-
-func runtimeDefault() *corev1.SeccompProfile {
-	return &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
-}
-
-// baseline lets newuidmap and newgidmap gain their file capabilities, which
-// takes them in the bounding set; the processes themselves start with none.
-func baseline() *corev1.SecurityContext {
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: ptr(true),
-		ReadOnlyRootFilesystem:   ptr(true),
-		Capabilities: &corev1.Capabilities{
-			Drop: []corev1.Capability{"ALL"},
-			Add:  []corev1.Capability{"SETUID", "SETGID"},
-		},
-	}
+	return b.assembly.container(name, b.request.BuilderImage, command, security)
 }
 
 // nodeSelector is the user's, and for an architecture its own besides: a label
@@ -267,9 +187,3 @@ func (b *builder) compression(c *corev1.Container) {
 }
 
 func (b *builder) finalImage(c *corev1.Container) { arg(c, "final-image", b.request.FinalImage) }
-
-func arg(c *corev1.Container, flag, value string) {
-	c.Args = append(c.Args, "--"+flag+"="+value)
-}
-
-func ptr[T any](v T) *T { return &v }

@@ -10,18 +10,18 @@ import (
 )
 
 // volume adds a volume once, whoever asks for it.
-func (b *builder) volume(v corev1.Volume) {
-	for _, have := range b.pod.Spec.Volumes {
+func (a *assembly) volume(v corev1.Volume) {
+	for _, have := range a.pod.Spec.Volumes {
 		if have.Name == v.Name {
 			return
 		}
 	}
-	b.pod.Spec.Volumes = append(b.pod.Spec.Volumes, v)
+	a.pod.Spec.Volumes = append(a.pod.Spec.Volumes, v)
 }
 
-func (b *builder) emptyDir(name string) {
-	b.volume(corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		SizeLimit: volumeLimit(b.request.Scheduling.Resources),
+func (a *assembly) emptyDir(name string) {
+	a.volume(corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		SizeLimit: volumeLimit(a.resources),
 	}}})
 }
 
@@ -50,8 +50,8 @@ func (b *builder) chunks(c *corev1.Container, volume, dir, key string, count int
 	b.directory(c, volume, dir, true)
 }
 
-func (b *builder) secret(c *corev1.Container, volume, name, dir, flag string) {
-	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name}}})
+func (a *assembly) secret(c *corev1.Container, volume, name, dir, flag string) {
+	a.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name}}})
 	mount(c, volume, dir, true)
 	arg(c, flag, dir)
 }
@@ -69,7 +69,7 @@ func (b *builder) pullSecrets(c *corev1.Container) {
 }
 
 // directory mounts a volume and names it in the flag that ends in -dir.
-func (b *builder) directory(c *corev1.Container, volume, path string, readOnly bool) {
+func (a *assembly) directory(c *corev1.Container, volume, path string, readOnly bool) {
 	mount(c, volume, path, readOnly)
 	arg(c, volume+"-dir", path)
 }
@@ -81,3 +81,9 @@ func mount(c *corev1.Container, volume, path string, readOnly bool) {
 func mountSub(c *corev1.Container, volume, path, sub string) {
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path, SubPath: sub})
 }
+
+func arg(c *corev1.Container, flag, value string) {
+	c.Args = append(c.Args, "--"+flag+"="+value)
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -26,19 +26,26 @@ type References struct{ Secrets, ConfigMaps []string }
 // no watch tells.
 func Needs(b *buildv1.Build, pod *corev1.Pod) References {
 	switch {
-	case b.DeletionTimestamp != nil || ended(b) || cancelRequested(b):
-		return References{}
-	case pod == nil && isNew(b):
+	case Begins(b, pod):
 		inputs, env := inputs(b), envReferences(b)
 		return References{
 			Secrets:    names(inputs.Secrets, env.Secrets, pushSecret(b)),
 			ConfigMaps: names(inputs.ConfigMaps, env.ConfigMaps, []string{api.ConfigMapRegistries}),
 		}
-	case pod != nil && waits(pod):
+	case pod != nil && waits(pod) && !rests(b):
 		return References{Secrets: pushSecret(b)}
 	default:
 		return References{}
 	}
+}
+
+// Begins says whether the next decision may be to make the pod. It is worth a look at
+// the Build as it is now: one that was cancelled meanwhile would get a pod again.
+func Begins(b *buildv1.Build, pod *corev1.Pod) bool { return pod == nil && isNew(b) && !rests(b) }
+
+// rests says whether a Build, whatever its pod does, needs nothing to go on.
+func rests(b *buildv1.Build) bool {
+	return b.DeletionTimestamp != nil || ended(b) || cancelRequested(b)
 }
 
 // inputs are what the pod mounts, without what is optional and without the push

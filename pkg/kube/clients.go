@@ -80,6 +80,10 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the metadata client: %w", err)
 	}
+	build, err := buildclient.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("making the build client: %w", err)
+	}
 	others, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the dynamic client: %w", err)

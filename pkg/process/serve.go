@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 
 // serve starts the health and metrics servers; an address that cannot be
 // listened on is an error at once.
-func serve(o options, gatherer prometheus.Gatherer, healthy func(*http.Request) error, ready *atomic.Bool) (httpServers, error) {
+func serve(o Options, gatherer prometheus.Gatherer, healthy func(*http.Request) error, ready *atomic.Bool) (httpServers, error) {
 	health := http.NewServeMux()
 	health.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, healthy(r) == nil) })
 	health.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready.Load()) })
@@ -27,7 +27,7 @@ func serve(o options, gatherer prometheus.Gatherer, healthy func(*http.Request) 
 	for _, s := range []struct {
 		address string
 		handler http.Handler
-	}{{o.healthAddress, health}, {o.metricsAddress, measures}} {
+	}{{o.HealthAddress, health}, {o.MetricsAddress, measures}} {
 		if s.address == "" {
 			continue
 		}

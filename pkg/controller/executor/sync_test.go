@@ -1,0 +1,269 @@
+package executor
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	buildv1 "github.com/openshift/api/build/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
+)
+
+func running(p *corev1.Pod) {
+	p.Status.Phase, p.Status.StartTime = corev1.PodPending, &metav1.Time{Time: begin.Add(time.Second)}
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "manage-dockerfile", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+}
+
+func succeeded(p *corev1.Pod) {
+	p.Status.Phase = corev1.PodSucceeded
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "push", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		Message: string(buildreport.Report{Succeeded: true, Digest: digest}.Encode()),
+	}}}}
+}
+
+func withGit(b *buildv1.Build) {
+	b.Spec.Source.Git = &buildv1.GitBuildSource{URI: "https://git.example.com/app.git"}
+}
+
+func fetched(p *corev1.Pod) {
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "git-clone", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		Message: string(buildreport.Report{Succeeded: true, Revision: &buildv1.SourceRevision{Type: "Git", Git: &buildv1.GitSourceRevision{Commit: "abc"}}}.Encode()),
+	}}}}
+}
+
+// whole runs a Build to its end and returns what was written.
+func (c *cluster) whole() []string {
+	c.t.Helper()
+	r := c.start()
+	r.rest()
+	if c.pod() == nil {
+		c.t.Fatalf("no pod; the Build's status is %+v", c.now().Status)
+	}
+	c.play(running)
+	r.rest()
+	if c.now().Spec.Source.Git != nil {
+		c.play(fetched)
+	}
+	c.play(succeeded)
+	r.rest()
+	return c.took()
+}
+
+func TestHappyPath(t *testing.T) {
+	c := newCluster(t, newBuild())
+	if got, want := c.whole(), []string{"create pods", "update builds/status", "update builds/status", "update builds/status"}; !slices.Equal(got, want) {
+		t.Errorf("writes %q, want %q", got, want)
+	}
+	if s := c.now().Status; s.Phase != "Complete" || s.Output.To.ImageDigest != digest || s.OutputDockerImageReference != "registry.example.com/team/app:1" {
+		t.Errorf("status %+v", s)
+	}
+	if got := strings.Join(c.told(), "|"); got != "Normal BuildStarted Build team/app-1 is now running|Normal BuildCompleted Build team/app-1 completed successfully" {
+		t.Errorf("events %q", got)
+	}
+}
+
+func TestRevisionIsWritten(t *testing.T) {
+	c := newCluster(t, newBuild(withGit))
+	if got := c.whole(); len(got) > 5 || !slices.Contains(got, "patch builds") {
+		t.Errorf("writes %q", got)
+	}
+	if b := c.now(); b.Spec.Revision == nil || b.Spec.Revision.Git.Commit != "abc" || b.Status.Phase != "Complete" {
+		t.Errorf("revision %+v, status %+v", b.Spec.Revision, b.Status)
+	}
+}
+
+// TestFaults: whichever request fails once, the end is the same.
+func TestFaults(t *testing.T) {
+	broken := apierrors.NewInternalError(errors.New("induced"))
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "app-1", nil)
+	timeout := apierrors.NewServerTimeout(schema.GroupResource{}, "create", 1)
+	for _, request := range []string{"get builds", "get configmaps", "get secrets", "create pods", "get pods", "update builds/status", "patch builds"} {
+		for name, err := range map[string]error{"500": broken, "conflict": conflict, "timeout": timeout} {
+			t.Run(request+" "+name, func(t *testing.T) {
+				c := newCluster(t, newBuild(withGit, func(b *buildv1.Build) { b.Spec.Output.PushSecret = &corev1.LocalObjectReference{Name: "push"} }))
+				c.must(c.core.Tracker().Add(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "push"}}))
+				c.fail[request] = err
+				c.whole()
+				if b := c.now(); b.Status.Phase != "Complete" || b.Spec.Revision == nil || len(c.told()) != 2 {
+					t.Errorf("status %+v", b.Status)
+				}
+				if left := c.fail[request]; left != nil && request != "get pods" {
+					t.Errorf("no %s was made", request)
+				}
+			})
+		}
+	}
+}
+
+// TestRestart: whatever was written last, another controller goes on from there.
+func TestRestart(t *testing.T) {
+	for writes := 1; writes <= 4; writes++ {
+		c := newCluster(t, newBuild())
+		dead := c.start()
+		for _, play := range []func(*corev1.Pod){nil, running, succeeded} {
+			if play != nil && c.pod() != nil {
+				c.play(play)
+			}
+			c.mu.Lock()
+			alive := len(c.effects) < writes
+			c.mu.Unlock()
+			if alive {
+				if writes == 1 {
+					c.fail["update builds/status"] = errors.New("killed")
+				}
+				_, _ = dead.round()
+			}
+		}
+		r := c.start()
+		r.rest()
+		if s := c.now().Status; s.Phase != "Complete" || s.Output.To.ImageDigest != digest {
+			t.Errorf("after %d writes: status %+v", writes, s)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	c := newCluster(t, newBuild())
+	r := c.start()
+	r.rest()
+	c.play(running)
+	r.rest()
+	b := c.now().DeepCopy()
+	b.Status.Cancelled = true
+	c.must(c.build.Tracker().Update(buildv1.GroupVersion.WithResource("builds"), b, namespace))
+	c.took()
+	c.fail["update builds/status"] = apierrors.NewInternalError(errors.New("induced"))
+	r.rest()
+	if got := c.took(); !slices.Equal(got, []string{"delete pods", "update builds/status"}) || c.pod() != nil {
+		t.Errorf("writes %q", got)
+	}
+	if s := c.now().Status; s.Phase != "Cancelled" || s.Reason != "CancelledBuild" {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// TestCancelledMeanwhile: a cache that lags makes no pod for a Build that has ended.
+func TestCancelledMeanwhile(t *testing.T) {
+	c := newCluster(t, newBuild())
+	r := c.start()
+	stale := c.now().DeepCopy()
+	b := stale.DeepCopy()
+	b.Status.Phase = buildv1.BuildPhaseCancelled
+	c.must(c.build.Tracker().Update(buildv1.GroupVersion.WithResource("builds"), b, namespace))
+	if _, err := r.round(); err != nil {
+		t.Fatal(err)
+	}
+	c.must(r.Informers.Builds.GetStore().Update(stale))
+	if _, err := r.sync(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.took(); len(got) > 0 {
+		t.Errorf("writes %q", got)
+	}
+}
+
+// TestBegunMeanwhile: a cache that lags behind both the Build and its pod takes neither
+// for lost.
+func TestBegunMeanwhile(t *testing.T) {
+	c := newCluster(t, newBuild())
+	r := c.start()
+	stale := c.now().DeepCopy()
+	if _, err := r.round(); err != nil {
+		t.Fatal(err)
+	}
+	c.took()
+	r.rest()
+	c.must(r.Informers.Builds.GetStore().Update(stale))
+	c.must(r.Informers.Pods.GetStore().Delete(c.pod()))
+	if _, err := r.sync(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.now().Status; s.Phase != "Pending" || len(c.took()) > 0 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// TestAdopts: the pod was made, and then the controller died.
+func TestAdopts(t *testing.T) {
+	c := newCluster(t, newBuild())
+	c.fail["update builds/status"] = errors.New("killed")
+	if _, err := c.start().round(); err == nil {
+		t.Fatal("no error")
+	}
+	if c.now().Status.Phase != "" || c.pod() == nil {
+		t.Fatalf("status %+v", c.now().Status)
+	}
+	c.took()
+	c.start().rest()
+	if got := c.took(); c.now().Status.Phase != "Pending" || !slices.Equal(got, []string{"update builds/status"}) {
+		t.Errorf("status %+v, writes %q", c.now().Status, got)
+	}
+}
+
+// TestForeignPod is in the way, without the label that would show it to the watch.
+func TestForeignPod(t *testing.T) {
+	c := newCluster(t, newBuild())
+	c.must(c.core.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName, UID: "other", OwnerReferences: []metav1.OwnerReference{{UID: "earlier"}}}}))
+	r := c.start()
+	if after, err := r.round(); err != nil || after == 0 || c.now().Status.Phase != "" {
+		t.Errorf("after %v, error %v, status %+v", after, err, c.now().Status)
+	}
+	c.clock.SetTime(begin.Add(3 * time.Minute))
+	r.rest()
+	if s := c.now().Status; s.Phase != "Error" || s.Reason != "BuildPodExists" {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// TestRefused: while the API server minds the pod the Build stays New, and says why.
+func TestRefused(t *testing.T) {
+	c := newCluster(t, newBuild())
+	r := c.start()
+	quota := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, podName, errors.New("exceeded quota"))
+	for range 2 {
+		c.fail["create pods"] = quota
+		if _, err := r.round(); err == nil {
+			t.Fatal("it is not tried again")
+		}
+	}
+	if s := c.now().Status; s.Phase != "New" || s.Reason != "CannotCreateBuildPod" || !strings.Contains(s.Message, "exceeded quota") {
+		t.Errorf("status %+v", s)
+	}
+	if events := c.told(); len(events) != 1 || !strings.HasPrefix(events[0], "Warning FailedCreate ") {
+		t.Errorf("events %q", events)
+	}
+	r.rest()
+	if s := c.now().Status; s.Phase != "Pending" || s.Reason != "" || s.Message != "" {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestTooLong(t *testing.T) {
+	c := newCluster(t, newBuild(func(b *buildv1.Build) { b.Annotations = map[string]string{"a": strings.Repeat("x", 128<<10)} }))
+	c.start().rest()
+	if s := c.now().Status; s.Phase != "Error" || s.Reason != "CannotCreateBuildPodSpec" || c.pod() != nil {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestGoneBuild(t *testing.T) {
+	c := newCluster(t, newBuild())
+	r := c.start()
+	for _, key := range []string{"team/other", "no/such/key"} {
+		if after, err := r.sync(t.Context(), key); after != 0 || err != nil {
+			t.Errorf("%s: after %v, error %v", key, after, err)
+		}
+	}
+	c.must(c.build.Tracker().Delete(buildv1.GroupVersion.WithResource("builds"), namespace, "app-1"))
+	c.fail["get builds"] = apierrors.NewNotFound(schema.GroupResource{}, "app-1")
+	if _, err := r.sync(t.Context(), key); err != nil || len(c.took()) > 0 {
+		t.Errorf("error %v", err)
+	}
+}
