@@ -72,10 +72,6 @@ func NewClients(config *rest.Config) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the machineconfiguration client: %w", err)
 	}
-	build, err := buildclient.NewForConfig(config)
-	if err != nil {
-		return Clients{}, fmt.Errorf("making the build client: %w", err)
-	}
 	meta, err := metadata.NewForConfig(config)
 	if err != nil {
 		return Clients{}, fmt.Errorf("making the metadata client: %w", err)
