@@ -17,6 +17,9 @@ import (
 // label k8s-app of its pods.
 const deployment = "machine-os-builder"
 
+// executor is the name of the Deployment that runs Builds.
+const executor = "build-executor"
+
 // kustomization puts the images that were just built in the place of the
 // manifests' own. The overlay is named by a relative path, as kustomize wants.
 const kustomization = `apiVersion: kustomize.config.k8s.io/v1beta1
@@ -26,27 +29,55 @@ images:
 - name: localhost/machine-os-builder
   newName: %s
   newTag: %s
-patches:
+%s`
+
+// Patches of what a Deployment is told of images.
+const (
+	controllerPatch = `patches:
 - target: {kind: Deployment, name: machine-os-builder}
   patch: |
     - {op: test, path: /spec/template/spec/containers/0/env/0/name, value: BUILDER_IMAGE}
     - {op: replace, path: /spec/template/spec/containers/0/env/0/value, value: "%s"}
 `
+	executorPatch = `patches:
+- target: {kind: Deployment, name: build-executor}
+  patch: |
+    - {op: test, path: /spec/template/spec/containers/0/env/0/name, value: BUILDER_IMAGE}
+    - {op: replace, path: /spec/template/spec/containers/0/env/0/value, value: "%s"}
+    - {op: test, path: /spec/template/spec/containers/0/env/1/name, value: GIT_IMAGE}
+    - {op: replace, path: /spec/template/spec/containers/0/env/1/value, value: "%s"}
+`
+)
 
 // Deploy installs the product from manifests/, or updates it, and waits until
 // its new pod works.
 func (c *Cluster) Deploy(ctx context.Context) error {
+	if err := c.apply(ctx, filepath.Join("overlays", "kubernetes"), fmt.Sprintf(controllerPatch, c.BuilderImage)); err != nil {
+		return err
+	}
+	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
+		return err
+	}
+	_, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s")
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
+	}
+	return c.waitForLeader(ctx)
+}
+
+// apply applies a folder of manifests/ with the images that were just built.
+func (c *Cluster) apply(ctx context.Context, folder, patch string) error {
 	dir, err := os.MkdirTemp("", "deploy-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := filepath.Rel(dir, filepath.Join(c.Root, "manifests", "overlays", "kubernetes"))
+	folder, err = filepath.Rel(dir, filepath.Join(c.Root, "manifests", folder))
 	if err != nil {
 		return err
 	}
 	colon := strings.LastIndex(c.ControllerImage, ":")
-	text := fmt.Sprintf(kustomization, overlay, c.ControllerImage[:colon], c.ControllerImage[colon+1:], c.BuilderImage)
+	text := fmt.Sprintf(kustomization, folder, c.ControllerImage[:colon], c.ControllerImage[colon+1:], patch)
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -55,18 +86,29 @@ func (c *Cluster) Deploy(ctx context.Context) error {
 		return err
 	}
 	// Every object names its namespace, and not all have the same.
-	if _, err := c.kubectl(ctx, objects, "apply", "--namespace=", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
-		return err
-	}
-	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
-		return err
-	}
-	_, err = c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s")
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
-	}
-	return c.waitForLeader(ctx)
+	_, err = c.kubectl(ctx, objects, "apply", "--namespace=", "--server-side", "--force-conflicts", "-f", "-")
+	return err
 }
+
+// DeployBuilds installs the Build kind and what runs it, and waits until that works.
+func (c *Cluster) DeployBuilds(ctx context.Context) error {
+	if err := c.apply(ctx, "builds", fmt.Sprintf(executorPatch, c.BuilderImage, c.GitImage)); err != nil {
+		return err
+	}
+	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+executor, "--timeout=120s"); err != nil {
+		return fmt.Errorf("%w\n%s", err, c.ExecutorLog(ctx))
+	}
+	return nil
+}
+
+// RemoveBuilds removes them again, with all Builds.
+func (c *Cluster) RemoveBuilds(ctx context.Context) error {
+	_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "--kustomize", filepath.Join(c.Root, "manifests", "builds"))
+	return err
+}
+
+// ExecutorLog is the end of what the executor logged, for a failure's report.
+func (c *Cluster) ExecutorLog(ctx context.Context) string { return c.logOf(ctx, executor) }
 
 // waitForLeader returns once the old pod is gone and the new one works: it is
 // ready as soon as it waits for the lease.
@@ -130,7 +172,11 @@ func (c *Cluster) RestartController(ctx context.Context) error {
 
 // ControllerLog is the end of what the controller logged, for a failure's report.
 func (c *Cluster) ControllerLog(ctx context.Context) string {
-	out, err := c.Kubectl(ctx, "logs", "--tail=40", "--selector", "k8s-app="+deployment)
+	return c.logOf(ctx, deployment)
+}
+
+func (c *Cluster) logOf(ctx context.Context, app string) string {
+	out, err := c.Kubectl(ctx, "logs", "--tail=40", "--selector", "k8s-app="+app)
 	if err != nil {
 		return err.Error()
 	}

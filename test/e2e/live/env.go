@@ -28,6 +28,7 @@ type Env struct {
 	AuthPlainImage  string // AUTH_PLAIN_IMAGE
 	ControllerImage string // CONTROLLER_IMAGE
 	BuilderImage    string // BUILDER_IMAGE
+	GitImage        string // GIT_IMAGE
 }
 
 // ErrNoCluster says how to get what everything here stands on.
@@ -54,9 +55,9 @@ func loadEnv(ctx context.Context, root string) (Env, error) {
 		Registry: vars["REGISTRY"], RegistryCA: vars["REGISTRY_CA"],
 		AuthRegistry: vars["AUTH_REGISTRY"], AuthUser: vars["AUTH_REGISTRY_USER"], AuthPassword: vars["AUTH_REGISTRY_PASSWORD"],
 		BaseImage: vars["BASE_IMAGE"], PlainImage: vars["PLAIN_IMAGE"], AuthBaseImage: vars["AUTH_BASE_IMAGE"], AuthPlainImage: vars["AUTH_PLAIN_IMAGE"],
-		ControllerImage: vars["CONTROLLER_IMAGE"], BuilderImage: vars["BUILDER_IMAGE"],
+		ControllerImage: vars["CONTROLLER_IMAGE"], BuilderImage: vars["BUILDER_IMAGE"], GitImage: vars["GIT_IMAGE"],
 	}
-	if e.ControllerImage == "" || e.BuilderImage == "" {
+	if e.ControllerImage == "" || e.BuilderImage == "" || e.GitImage == "" {
 		return Env{}, ErrNoCluster
 	}
 	return e, nil

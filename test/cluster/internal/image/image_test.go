@@ -24,15 +24,16 @@ func TestProductTagNamesTheContents(t *testing.T) {
 		}
 	}
 	write("Dockerfile", "FROM scratch")
-	if _, err := m.ProductTag(project, "a"); err == nil || !strings.Contains(err.Error(), "make build") {
+	if _, err := m.ProductTag(project, "a", "b"); err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("no binary: error %v does not say what makes it", err)
 	}
 	seen := map[string]string{}
+	write("bin/b", "1")
 	for _, step := range []struct{ what, name, text string }{
-		{"first", "bin/a", "1"}, {"other binary", "bin/a", "2"}, {"other Dockerfile", "Dockerfile", "FROM scratch AS x"},
+		{"first", "bin/a", "1"}, {"other binary", "bin/a", "2"}, {"other second binary", "bin/b", "2"}, {"other Dockerfile", "Dockerfile", "FROM scratch AS x"},
 	} {
 		write(step.name, step.text)
-		tag, err := m.ProductTag(project, "a")
+		tag, err := m.ProductTag(project, "a", "b")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestProductTagNamesTheContents(t *testing.T) {
 			t.Errorf("%s has the tag of %s", step.what, other)
 		}
 		seen[tag] = step.what
-		if again, err := m.ProductTag(project, "a"); err != nil || again != tag {
+		if again, err := m.ProductTag(project, "a", "b"); err != nil || again != tag {
 			t.Errorf("%s: asked again: %q, %v", step.what, again, err)
 		}
 	}

@@ -10,10 +10,14 @@ import (
 	"strings"
 )
 
-// ProductTag names the contents of one of the product's images: the Dockerfile, the binary in bin/ and the plain image below.
-func (m Maker) ProductTag(contextDir, binary string) (string, error) {
+// ProductTag names the contents of one of the product's images: the Dockerfile, the binaries in bin/ and the plain image below.
+func (m Maker) ProductTag(contextDir string, binaries ...string) (string, error) {
 	parts := []string{plainRecipe()}
-	for _, name := range []string{filepath.Join(m.Dirs.Project, "Dockerfile"), filepath.Join(contextDir, "bin", binary)} {
+	files := []string{filepath.Join(m.Dirs.Project, "Dockerfile")}
+	for _, binary := range binaries {
+		files = append(files, filepath.Join(contextDir, "bin", binary))
+	}
+	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("building the product's images: %w (make build makes the binaries)", err)

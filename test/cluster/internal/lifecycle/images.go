@@ -136,14 +136,15 @@ func (c Cluster) ProductImages(ctx context.Context, contextDir string) (State, e
 	}
 	defer client.CloseIdleConnections()
 	for _, p := range []struct {
-		target, binary string
-		into           *string
+		target   string
+		binaries []string
+		into     *string
 	}{
-		{"controller", "machine-os-builder", &state.ControllerImage},
-		{"builder", "os-image-builder", &state.BuilderImage},
-		{"git", "os-image-builder", &state.GitImage},
+		{"controller", []string{"build-executor", "convert-ignition", "machine-os-builder"}, &state.ControllerImage},
+		{"builder", []string{"os-image-builder"}, &state.BuilderImage},
+		{"git", []string{"os-image-builder"}, &state.GitImage},
 	} {
-		name, err := c.productImage(ctx, client, contextDir, p.target, p.binary)
+		name, err := c.productImage(ctx, client, contextDir, p.target, p.binaries...)
 		if err != nil {
 			return State{}, err
 		}

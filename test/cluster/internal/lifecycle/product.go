@@ -11,9 +11,9 @@ import (
 )
 
 // productImage builds one target, under a tag that names its contents, and brings it to the registry and the node.
-func (c Cluster) productImage(ctx context.Context, client *http.Client, contextDir, target, binary string) (string, error) {
+func (c Cluster) productImage(ctx context.Context, client *http.Client, contextDir, target string, binaries ...string) (string, error) {
 	begin := time.Now()
-	tag, err := c.images().ProductTag(contextDir, binary)
+	tag, err := c.images().ProductTag(contextDir, binaries...)
 	if err != nil {
 		return "", err
 	}
