@@ -43,7 +43,7 @@ func (s *scenario) buildOf(config string) (*buildv1.Build, error) {
 // executor runs.
 func TestPoolBuiltByABuild(t *testing.T) {
 	s := newBuildsScenario(t)
-	config := live.FileConfig("rendered-worker-build", "/etc/generation", "by a Build")
+	config := live.FileConfig("rendered-worker-build", "/etc/generation", "by-a-Build")
 	s.customDockerfile(strings.ReplaceAll(twoStages, "$PLAIN", cluster.PlainImage))
 	s.addWorkers(config)
 	s.must(cluster.OptIn(s.ctx, worker))
@@ -60,10 +60,10 @@ func TestPoolBuiltByABuild(t *testing.T) {
 	s.prove("what the config and the steps made is in the image, with its owners", func(s *scenario) {
 		files := s.files(image)
 		for path, want := range map[string]live.File{
-			"etc/generation":       file(0o644, 0, "by a Build"),
+			"etc/generation":       file(0o644, 0, "by-a-Build"),
 			"usr/bin/tool":         file(0o755, 0, "made by the tools stage\n"),
 			"etc/from-a-mount":     file(0o644, 0, "made by the tools stage\n"),
-			"etc/seen-by-the-step": file(0o644, 0, "by a Build"),
+			"etc/seen-by-the-step": file(0o644, 0, "by-a-Build"),
 		} {
 			if got := files[path]; got != want {
 				s.t.Errorf("%s is %+v, want %+v", path, got, want)
