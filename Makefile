@@ -74,7 +74,8 @@ fuzz: ## Run every fuzz target for FUZZTIME each (default 20s)
 
 .PHONY: e2e
 e2e: cluster-images ## Run the scenarios on the cluster (needs root)
-	test/ci/packages createrepo-c rpm
+	test/ci/packages buildah createrepo-c rpm
+	$(if $(ARGS),,$(GO) -C test/s2i test -tags e2e -count=1 -run '^TestBuildah$$' ./...)
 	$(GO) test -tags e2e -count=1 -timeout 45m $(ARGS) ./test/e2e/...
 
 .PHONY: bench

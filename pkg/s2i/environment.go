@@ -9,11 +9,11 @@ import (
 
 const environmentFile = ".s2i/environment"
 
-// ParseEnvironment reads the text of a source's .s2i/environment: a line is
-// NAME=VALUE, empty, or a comment that begins with #. White space around names and
-// values is no part of them, quotes are. The error names the file, the line, and of
-// the line no more than a name, since values may be confidential.
-func ParseEnvironment(file, text string) ([]corev1.EnvVar, error) {
+// parseEnvironment reads the text of .s2i/environment: a line is NAME=VALUE, empty,
+// or a comment that begins with #. White space around names and values is no part of
+// them, quotes are. The error names the line, and of it no more than a name, since
+// values may be confidential.
+func parseEnvironment(text string) ([]corev1.EnvVar, error) {
 	var variables []corev1.EnvVar
 	number := 0
 	for line := range strings.Lines(text) {
@@ -24,11 +24,11 @@ func ParseEnvironment(file, text string) ([]corev1.EnvVar, error) {
 		}
 		name, value, found := strings.Cut(line, "=")
 		if !found {
-			return nil, fmt.Errorf("%s:%d: the line has no \"=\"; write NAME=VALUE, or # before a comment", file, number)
+			return nil, fmt.Errorf("%s:%d: the line has no \"=\"; write NAME=VALUE, or # before a comment", environmentFile, number)
 		}
 		variable := corev1.EnvVar{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)}
 		if err := checkVariable(variable); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", file, number, err)
+			return nil, fmt.Errorf("%s:%d: %w", environmentFile, number, err)
 		}
 		variables = append(variables, variable)
 	}
@@ -58,7 +58,7 @@ func (p *planner) sourceEnvironment() ([]corev1.EnvVar, error) {
 	if err != nil {
 		return nil, failf(ReasonFileSystemFailed, "%w", err)
 	}
-	variables, err := ParseEnvironment(environmentFile, text)
+	variables, err := parseEnvironment(text)
 	if err != nil {
 		return nil, failf(ReasonDockerfileCreationFailed, "%w", err)
 	}

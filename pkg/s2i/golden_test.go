@@ -1,4 +1,4 @@
-package s2i_test
+package s2i
 
 import (
 	"flag"
@@ -13,8 +13,6 @@ import (
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -38,35 +36,35 @@ func mounted(keys ...string) fs.FS {
 }
 
 // plain are the options of a build with nothing special.
-func plain() s2i.Options {
-	return s2i.Options{
+func plain() Options {
+	return Options{
 		Source:  fstest.MapFS{"index.html": file("<h1>hello</h1>"), "lib/start.sh": program("#!/bin/sh")},
-		Builder: s2i.Builder{Name: "registry.example.com/builders/static:1", User: "1001"},
+		Builder: Builder{Name: "registry.example.com/builders/static:1", User: "1001"},
 	}
 }
 
 // goldenCases are changes of plain.
-var goldenCases = map[string]func(*s2i.Options){
-	"first":       func(*s2i.Options) {},
-	"incremental": func(o *s2i.Options) { o.Previous = "registry.example.com/apps/site:latest" },
-	"source-scripts": func(o *s2i.Options) {
+var goldenCases = map[string]func(*Options){
+	"first":       func(*Options) {},
+	"incremental": func(o *Options) { o.Previous = "registry.example.com/apps/site:latest" },
+	"source-scripts": func(o *Options) {
 		o.Source = fstest.MapFS{"index.html": file("x"), ".s2i/bin/assemble": file("assemble"), ".s2i/bin/usage": file("usage"), ".sti/bin/run": program("run")}
 	},
-	"incremental-source-scripts": func(o *s2i.Options) {
+	"incremental-source-scripts": func(o *Options) {
 		o.Source = fstest.MapFS{".s2i/bin/save-artifacts": program("save"), ".s2i/bin/assemble": link("../../build.sh"), "build.sh": program("build")}
 		o.Previous = "registry.example.com/apps/site@sha256:" + strings.Repeat("1", 64)
 	},
-	"fetched-scripts": func(o *s2i.Options) {
+	"fetched-scripts": func(o *Options) {
 		o.Scripts = "https://user:word@scripts.example.com/s2i"
 		o.Source = fstest.MapFS{".s2i/bin/assemble": program("of the source"), ".s2i/bin/run": program("of the source")}
-		o.Fetched = map[string]s2i.Fetched{"assemble": {URL: "https://user:word@scripts.example.com/s2i/assemble", Content: []byte("fetched")}}
+		o.Fetched = map[string]Fetched{"assemble": {URL: "https://user:word@scripts.example.com/s2i/assemble", Content: []byte("fetched")}}
 	},
-	"image-scripts": func(o *s2i.Options) {
+	"image-scripts": func(o *Options) {
 		o.Scripts = "image:///opt/scripts/"
 		o.Source = fstest.MapFS{".s2i/bin/assemble": program("of the source")}
 		o.Builder.Labels = map[string]string{"io.openshift.s2i.scripts-url": "image:///usr/libexec/other"}
 	},
-	"builder-labels": func(o *s2i.Options) {
+	"builder-labels": func(o *Options) {
 		o.Builder.User = "default:0"
 		o.Builder.From = "registry.example.com/builders/static@sha256:" + strings.Repeat("2", 64)
 		o.Builder.Labels = map[string]string{
@@ -75,22 +73,22 @@ var goldenCases = map[string]func(*s2i.Options){
 		}
 		o.Source = fstest.MapFS{".s2i/bin/run": program("run")}
 	},
-	"builder-labels-deprecated": func(o *s2i.Options) {
+	"builder-labels-deprecated": func(o *Options) {
 		o.Builder.Labels = map[string]string{"io.s2i.scripts-url": "image:///old"}
 	},
-	"nothing-said": func(o *s2i.Options) { o.Builder.User = "" },
-	"root":         func(o *s2i.Options) { o.Builder.User = "root" },
-	"injections": func(o *s2i.Options) {
+	"nothing-said": func(o *Options) { o.Builder.User = "" },
+	"root":         func(o *Options) { o.Builder.User = "root" },
+	"injections": func(o *Options) {
 		o.Builder.WorkingDir = "/srv/www"
-		o.Secrets = []s2i.Injection{
+		o.Secrets = []Injection{
 			{Name: "npm", Destination: "/opt/npm", Keys: mounted("token", ".npmrc")},
 			{Name: "key", Destination: "keys/./", Keys: mounted("id_rsa")},
 			{Name: "npm", Keys: mounted("token", ".npmrc")},
 			{Name: "none", Destination: ".", Keys: mounted()},
 		}
-		o.ConfigMaps = []s2i.Injection{{Name: "settings", Destination: "conf", Keys: mounted("site.conf")}}
+		o.ConfigMaps = []Injection{{Name: "settings", Destination: "conf", Keys: mounted("site.conf")}}
 	},
-	"ignore": func(o *s2i.Options) {
+	"ignore": func(o *Options) {
 		o.ContextDir = "/site/"
 		o.Source = fstest.MapFS{
 			"README.md": file("outside"), "site/.s2iignore": file("# what is not needed\n*.md\r\n!README.md\n\nnode_modules/\ndocs/*.txt\n"),
@@ -98,30 +96,33 @@ var goldenCases = map[string]func(*s2i.Options){
 			"site/node_modules/one/index.js": file("x"), "site/lib/node_modules/two.js": file("x"), "site/link": link("../README.md"),
 		}
 	},
-	"environment": func(o *s2i.Options) {
+	"environment": func(o *Options) {
 		o.Source = fstest.MapFS{".s2i/environment": file("# for assemble\nPORT = 8080\nGREETING=say \"hello\", $USER \\o/\n\nA.B-c=\n")}
 		o.Env = []corev1.EnvVar{{Name: "OPENSHIFT_BUILD_NAME", Value: "site-1"}, {Name: "PORT", Value: "80"}, {Name: "URL", Value: "http://example.com/?a=b&c='d' "}}
 	},
-	"labels": func(o *s2i.Options) {
+	"labels": func(o *Options) {
 		o.Output = "registry.example.com/apps/site:latest"
 		o.Labels = []buildv1.ImageLabel{
-			{Name: "zone", Value: "z"}, {Name: "a b", Value: `with "quotes", $HOME and \`}, {Name: "io.k8s.display-name", Value: "Site"},
-			{Name: "io.openshift.build.commit.message", Value: "Grüße"}, {Name: "zone", Value: ""},
+			{Name: "zone", Value: "z"},
+			{Name: "a b", Value: `with "quotes", $HOME and \`},
+			{Name: "io.k8s.display-name", Value: "Site"},
+			{Name: "io.openshift.build.commit.message", Value: "Grüße"},
+			{Name: "zone", Value: ""},
 		}
 	},
-	"spaces": func(o *s2i.Options) {
+	"spaces": func(o *Options) {
 		o.Builder.Labels = map[string]string{"io.openshift.s2i.destination": "/opt/my app", "io.openshift.s2i.scripts-url": "image:///usr/lib/it's"}
 		o.Source = fstest.MapFS{"a file": file("x"), ".s2i/bin/run": program("run"), "a dir/ü": file("x")}
-		o.Secrets = []s2i.Injection{{Name: "npm", Destination: "/etc/$HOME <x>", Keys: mounted("token")}}
+		o.Secrets = []Injection{{Name: "npm", Destination: "/etc/$HOME <x>", Keys: mounted("token")}}
 		o.Previous = "registry.example.com/apps/site:latest"
 	},
 }
 
-func build(t *testing.T, change func(*s2i.Options)) s2i.Layout {
+func build(t *testing.T, change func(*Options)) Layout {
 	t.Helper()
 	o := plain()
 	change(&o)
-	layout, err := s2i.Plan(o)
+	layout, err := Plan(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func TestLayoutCanBeLaidOut(t *testing.T) {
 }
 
 // listing has a line for each file, with its content.
-func listing(t *testing.T, files []s2i.File) string {
+func listing(t *testing.T, files []File) string {
 	t.Helper()
 	var out strings.Builder
 	for _, f := range files {
@@ -186,7 +187,7 @@ func listing(t *testing.T, files []s2i.File) string {
 	return out.String()
 }
 
-func content(t *testing.T, f s2i.File) string {
+func content(t *testing.T, f File) string {
 	t.Helper()
 	from, err := f.Open()
 	if err != nil {

@@ -72,8 +72,8 @@ type Fetched struct {
 // Options are the inputs of Downloads and Plan. A field's name in brackets is the
 // Build's it comes from.
 type Options struct {
-	// Source is the whole source. Links in it are copied as links, and followed
-	// only where they lead to something in it.
+	// Source is the whole source, an fs.ReadLinkFS such as os.DirFS returns. Links in
+	// it are copied as links, and followed only where they lead to something in it.
 	Source fs.FS
 	// ContextDir is the folder of the source that is built; empty for all of it
 	// (spec.source.contextDir).

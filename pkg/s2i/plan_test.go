@@ -1,4 +1,4 @@
-package s2i_test
+package s2i
 
 import (
 	"errors"
@@ -12,71 +12,69 @@ import (
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 func TestPlanRefuses(t *testing.T) {
-	labelled := func(pairs ...string) func(*s2i.Options) {
-		return func(o *s2i.Options) {
+	labelled := func(pairs ...string) func(*Options) {
+		return func(o *Options) {
 			o.Builder.Labels = map[string]string{}
 			for i := 0; i < len(pairs); i += 2 {
 				o.Builder.Labels[pairs[i]] = pairs[i+1]
 			}
 		}
 	}
-	source := func(name string, f *fstest.MapFile) func(*s2i.Options) {
-		return func(o *s2i.Options) { o.Source = fstest.MapFS{name: f, "outside/secret": file("secret")} }
+	source := func(name string, f *fstest.MapFile) func(*Options) {
+		return func(o *Options) { o.Source = fstest.MapFS{name: f, "outside/secret": file("secret")} }
 	}
-	in := func(dir string) func(*s2i.Options) {
-		return func(o *s2i.Options) {
+	in := func(dir string) func(*Options) {
+		return func(o *Options) {
 			o.ContextDir = dir
 			o.Source = fstest.MapFS{"file": file("x"), "out": link("../etc"), "root": link("/etc"), "circle": link("circle"), "gone": link("nothing")}
 		}
 	}
-	env := func(name, value string) func(*s2i.Options) {
-		return func(o *s2i.Options) { o.Env = []corev1.EnvVar{{Name: name, Value: value}} }
+	env := func(name, value string) func(*Options) {
+		return func(o *Options) { o.Env = []corev1.EnvVar{{Name: name, Value: value}} }
 	}
-	label := func(name, value string) func(*s2i.Options) {
-		return func(o *s2i.Options) { o.Labels = []buildv1.ImageLabel{{Name: name, Value: value}} }
+	label := func(name, value string) func(*Options) {
+		return func(o *Options) { o.Labels = []buildv1.ImageLabel{{Name: name, Value: value}} }
 	}
 	for name, test := range map[string]struct {
-		change func(*s2i.Options)
+		change func(*Options)
 		reason buildv1.StatusReason
 		want   string
 	}{
-		"no builder":             {func(o *s2i.Options) { o.Builder.Name = "" }, s2i.ReasonGenericFailed, `builder image "" is no image reference`},
-		"builder with a step":    {func(o *s2i.Options) { o.Builder.From = "a\nRUN x" }, s2i.ReasonGenericFailed, `builder image "a\nRUN x" is no image reference`},
-		"builder of a variable":  {func(o *s2i.Options) { o.Builder.Name = "$x" }, s2i.ReasonGenericFailed, `builder image "$x" is no`},
-		"previous with a step":   {func(o *s2i.Options) { o.Previous = "a AS b" }, s2i.ReasonGenericFailed, `previous image "a AS b" is no`},
-		"builder called cached":  {func(o *s2i.Options) { o.Builder.Name, o.Previous = "cached", "a" }, s2i.ReasonGenericFailed, `builder image "cached" has the name of a stage`},
-		"user with a step":       {func(o *s2i.Options) { o.Builder.User = "1001\nRUN x" }, s2i.ReasonGenericFailed, `USER: "1001\nRUN x" is no user`},
-		"user of a variable":     {labelled("io.openshift.s2i.assemble-user", "$x"), s2i.ReasonGenericFailed, `label io.openshift.s2i.assemble-user: "$x" is no user`},
-		"root is not allowed":    {allowed("1-", "0:0"), s2i.ReasonAssembleUserForbidden, `USER: assemble would run as "0", and only users with a number in 1- are allowed`},
-		"a name is not allowed":  {allowed("0-", "default"), s2i.ReasonAssembleUserForbidden, `assemble would run as "default"`},
-		"not in a range":         {allowed("5,10-20", "21"), s2i.ReasonAssembleUserForbidden, `in 5,10-20 are allowed`},
-		"destination":            {labelled("io.openshift.s2i.destination", "opt"), s2i.ReasonDockerfileCreationFailed, `label io.openshift.s2i.destination: the folder "opt" is not absolute`},
-		"destination of lines":   {labelled("io.openshift.s2i.destination", "/a\nb"), s2i.ReasonDockerfileCreationFailed, `the folder "/a\nb" has a character`},
-		"working directory":      {func(o *s2i.Options) { o.Builder.WorkingDir = "srv" }, s2i.ReasonDockerfileCreationFailed, `working directory: the folder "srv" is not`},
-		"scripts of a file":      {func(o *s2i.Options) { o.Scripts = "file:///etc" }, s2i.ReasonFetchScriptsFailed, `spec.strategy.sourceStrategy.scripts "file:///etc": use http://`},
-		"scripts of a host only": {func(o *s2i.Options) { o.Scripts = "https:///x" }, s2i.ReasonFetchScriptsFailed, `use http://`},
-		"scripts of no URL":      {func(o *s2i.Options) { o.Scripts = "http://u:secret@h:x/" }, s2i.ReasonFetchScriptsFailed, `it is no URL`},
-		"image scripts":          {func(o *s2i.Options) { o.Scripts = "image://usr" }, s2i.ReasonFetchScriptsFailed, `the folder "usr" is not absolute`},
-		"label of a file":        {labelled("io.openshift.s2i.scripts-url", "file:///x"), s2i.ReasonFetchScriptsFailed, `label io.openshift.s2i.scripts-url "file:///x": use http`},
-		"deprecated label":       {labelled("io.s2i.scripts-url", "x"), s2i.ReasonFetchScriptsFailed, `label io.s2i.scripts-url "x": use http`},
-		"none was fetched": {func(o *s2i.Options) {
+		"no builder":             {func(o *Options) { o.Builder.Name = "" }, ReasonGenericFailed, `builder image "" is no image reference`},
+		"builder with a step":    {func(o *Options) { o.Builder.From = "a\nRUN x" }, ReasonGenericFailed, `builder image "a\nRUN x" is no image reference`},
+		"builder of a variable":  {func(o *Options) { o.Builder.Name = "$x" }, ReasonGenericFailed, `builder image "$x" is no`},
+		"previous with a step":   {func(o *Options) { o.Previous = "a AS b" }, ReasonGenericFailed, `previous image "a AS b" is no`},
+		"builder called cached":  {func(o *Options) { o.Builder.Name, o.Previous = "cached", "a" }, ReasonGenericFailed, `builder image "cached" has the name of a stage`},
+		"user with a step":       {func(o *Options) { o.Builder.User = "1001\nRUN x" }, ReasonGenericFailed, `USER: "1001\nRUN x" is no user`},
+		"user of a variable":     {labelled("io.openshift.s2i.assemble-user", "$x"), ReasonGenericFailed, `label io.openshift.s2i.assemble-user: "$x" is no user`},
+		"root is not allowed":    {allowed("1-", "0:0"), ReasonAssembleUserForbidden, `USER: assemble would run as "0", and only users with a number in 1- are allowed`},
+		"a name is not allowed":  {allowed("0-", "default"), ReasonAssembleUserForbidden, `assemble would run as "default"`},
+		"not in a range":         {allowed("5,10-20", "21"), ReasonAssembleUserForbidden, `in 5,10-20 are allowed`},
+		"destination":            {labelled("io.openshift.s2i.destination", "opt"), ReasonDockerfileCreationFailed, `label io.openshift.s2i.destination: the folder "opt" is not absolute`},
+		"destination of lines":   {labelled("io.openshift.s2i.destination", "/a\nb"), ReasonDockerfileCreationFailed, `the folder "/a\nb" has a character`},
+		"working directory":      {func(o *Options) { o.Builder.WorkingDir = "srv" }, ReasonDockerfileCreationFailed, `working directory: the folder "srv" is not`},
+		"scripts of a file":      {func(o *Options) { o.Scripts = "file:///etc" }, ReasonFetchScriptsFailed, `spec.strategy.sourceStrategy.scripts "file:///etc": use http://`},
+		"scripts of a host only": {func(o *Options) { o.Scripts = "https:///x" }, ReasonFetchScriptsFailed, `use http://`},
+		"scripts of no URL":      {func(o *Options) { o.Scripts = "http://u:secret@h:x/" }, ReasonFetchScriptsFailed, `it is no URL`},
+		"image scripts":          {func(o *Options) { o.Scripts = "image://usr" }, ReasonFetchScriptsFailed, `the folder "usr" is not absolute`},
+		"label of a file":        {labelled("io.openshift.s2i.scripts-url", "file:///x"), ReasonFetchScriptsFailed, `label io.openshift.s2i.scripts-url "file:///x": use http`},
+		"deprecated label":       {labelled("io.s2i.scripts-url", "x"), ReasonFetchScriptsFailed, `label io.s2i.scripts-url "x": use http`},
+		"none was fetched": {func(o *Options) {
 			o.Scripts = "https://u:secret@h/s"
 			o.Source = fstest.MapFS{".s2i/bin/assemble": program("x")}
-			o.Fetched = map[string]s2i.Fetched{"run": {URL: "https://other/run"}}
-		}, s2i.ReasonFetchScriptsFailed, `"https://u:xxxxx@h/s": none of assemble, run, save-artifacts is there`},
-		"no assemble": {func(o *s2i.Options) {
+			o.Fetched = map[string]Fetched{"run": {URL: "https://other/run"}}
+		}, ReasonFetchScriptsFailed, `"https://u:xxxxx@h/s": none of assemble, run, save-artifacts is there`},
+		"no assemble": {func(o *Options) {
 			o.Builder.HasFile = func(name string) bool { return name != "/usr/libexec/s2i/assemble" }
-		}, s2i.ReasonFetchScriptsFailed, `has no /usr/libexec/s2i/assemble; set spec.strategy.sourceStrategy.scripts, add .s2i/bin/assemble`},
-		"no assemble there": {func(o *s2i.Options) {
+		}, ReasonFetchScriptsFailed, `has no /usr/libexec/s2i/assemble; set spec.strategy.sourceStrategy.scripts, add .s2i/bin/assemble`},
+		"no assemble there": {func(o *Options) {
 			o.Scripts = "image:///s"
 			o.Source = fstest.MapFS{".s2i/bin/assemble": program("does not count")}
 			o.Builder.HasFile = func(name string) bool { return name != "/s/assemble" }
-		}, s2i.ReasonFetchScriptsFailed, `has no /s/assemble`},
+		}, ReasonFetchScriptsFailed, `has no /s/assemble`},
 		"context dir":            {in("a"), buildv1.StatusReasonInvalidContextDirectory, `spec.source.contextDir "a" is not in the source`},
 		"context dir above":      {in("a/../.."), buildv1.StatusReasonInvalidContextDirectory, `leads out of the source`},
 		"context dir of a file":  {in("file"), buildv1.StatusReasonInvalidContextDirectory, `is no folder`},
@@ -84,37 +82,39 @@ func TestPlanRefuses(t *testing.T) {
 		"context dir at root":    {in("root"), buildv1.StatusReasonInvalidContextDirectory, `a symbolic link leads out of the source`},
 		"context dir in circles": {in("circle"), buildv1.StatusReasonInvalidContextDirectory, `links lead in a circle`},
 		"context dir gone":       {in("gone"), buildv1.StatusReasonInvalidContextDirectory, `is not in the source`},
-		"script from outside":    {source(".s2i/bin/assemble", link("/run/secrets/token")), s2i.ReasonFetchScriptsFailed, `reading .s2i/bin/assemble of the source: a symbolic link leads out`},
-		"folder from outside":    {source(".s2i", link("../../etc")), s2i.ReasonFetchScriptsFailed, `reading .s2i/bin/assemble of the source: a symbolic link leads out`},
-		"ignore from outside":    {source(".s2iignore", link("../x")), s2i.ReasonFileSystemFailed, `reading .s2iignore of the source: a symbolic link leads out`},
-		"script is a folder":     {source(".s2i/bin/run/x", file("")), s2i.ReasonFetchScriptsFailed, `reading .s2i/bin/run of the source: it is no file, but a folder`},
-		"environment outside":    {source(".s2i/environment", link("/proc/self/environ")), s2i.ReasonFileSystemFailed, `reading .s2i/environment of the source: a symbolic link`},
-		"environment is large":   {source(".s2i/environment", file(strings.Repeat("#", 1<<20+1))), s2i.ReasonFileSystemFailed, `it has 1048577 bytes, and may have 1048576`},
-		"environment":            {source(".s2i/environment", file("A=1\nB\n")), s2i.ReasonDockerfileCreationFailed, `.s2i/environment:2: the line has no "="`},
-		"ignore":                 {source(".s2iignore", file("[")), s2i.ReasonGenericFailed, `.s2iignore:1: "[" is no pattern`},
-		"named pipe":             {source("a/pipe", &fstest.MapFile{Mode: fs.ModeNamedPipe}), s2i.ReasonFileSystemFailed, `a/pipe is a named pipe, and only`},
-		"variable":               {env("a b", "secret"), s2i.ReasonDockerfileCreationFailed, `"a b" is no name of an environment variable`},
-		"variable with a step":   {env("A", "secret\nRUN x"), s2i.ReasonDockerfileCreationFailed, `variable A: its value has a line break`},
-		"label":                  {label("", "x"), s2i.ReasonDockerfileCreationFailed, `"" is no name of a label`},
-		"label with =":           {label("a=b", "x"), s2i.ReasonDockerfileCreationFailed, `"a=b" is no name of a label`},
-		"label of lines":         {label("a", "secret\n"), s2i.ReasonDockerfileCreationFailed, `label a: its value has a line break`},
-		"label is long":          {label("a", strings.Repeat("$", 1<<15)), s2i.ReasonDockerfileCreationFailed, `label a: its value has 32768 bytes`},
-		"secret's name":          {func(o *s2i.Options) { o.Secrets = []s2i.Injection{{Name: "../x", Keys: mounted()}} }, s2i.ReasonGenericFailed, `spec.source.secrets[0]: "../x": no name`},
-		"secret's destination": {func(o *s2i.Options) {
-			o.Secrets = []s2i.Injection{{Name: "x", Destination: "a\nb", Keys: mounted()}}
-		}, s2i.ReasonGenericFailed, `spec.source.secrets[0]: "x": destinationDir: the folder`},
-		"key is a folder": {func(o *s2i.Options) {
-			o.ConfigMaps = []s2i.Injection{{Name: "x", Keys: fstest.MapFS{"a/b": file("")}}}
-		}, s2i.ReasonGenericFailed, `spec.source.configMaps[0]: "x": key "a" is no file, but a folder`},
-		"key is gone": {func(o *s2i.Options) {
-			o.ConfigMaps = []s2i.Injection{{Name: "x", Keys: fstest.MapFS{"a": link("..data/a")}}}
-		}, s2i.ReasonGenericFailed, `spec.source.configMaps[0]: "x": reading key "a"`},
+		"script from outside":    {source(".s2i/bin/assemble", link("/run/secrets/token")), ReasonFetchScriptsFailed, `reading .s2i/bin/assemble of the source: a symbolic link leads out`},
+		"folder from outside":    {source(".s2i", link("../../etc")), ReasonFetchScriptsFailed, `reading .s2i/bin/assemble of the source: a symbolic link leads out`},
+		"ignore from outside":    {source(".s2iignore", link("../x")), ReasonFileSystemFailed, `reading .s2iignore of the source: a symbolic link leads out`},
+		"script is a folder":     {source(".s2i/bin/run/x", file("")), ReasonFetchScriptsFailed, `reading .s2i/bin/run of the source: it is no file, but a folder`},
+		"environment outside":    {source(".s2i/environment", link("/proc/self/environ")), ReasonFileSystemFailed, `reading .s2i/environment of the source: a symbolic link`},
+		"environment is large":   {source(".s2i/environment", file(strings.Repeat("#", 1<<20+1))), ReasonFileSystemFailed, `it has 1048577 bytes, and may have 1048576`},
+		"environment":            {source(".s2i/environment", file("A=1\nB\n")), ReasonDockerfileCreationFailed, `.s2i/environment:2: the line has no "="`},
+		"ignore":                 {source(".s2iignore", file("[")), ReasonGenericFailed, `.s2iignore:1: "[" is no pattern`},
+		"links not to be seen":   {func(o *Options) { o.Source = struct{ fs.FS }{o.Source} }, ReasonFileSystemFailed, `cannot tell links from files`},
+		"named pipe":             {source("a/pipe", &fstest.MapFile{Mode: fs.ModeNamedPipe}), ReasonFileSystemFailed, `a/pipe is a named pipe, and only`},
+		"name that is no text":   {source("a/\xff", file("")), ReasonFileSystemFailed, `"a/\xff" has a name that is not UTF-8`},
+		"variable":               {env("a b", "secret"), ReasonDockerfileCreationFailed, `"a b" is no name of an environment variable`},
+		"variable with a step":   {env("A", "secret\nRUN x"), ReasonDockerfileCreationFailed, `variable A: its value has a line break`},
+		"label":                  {label("", "x"), ReasonDockerfileCreationFailed, `"" is no name of a label`},
+		"label with =":           {label("a=b", "x"), ReasonDockerfileCreationFailed, `"a=b" is no name of a label`},
+		"label of lines":         {label("a", "secret\n"), ReasonDockerfileCreationFailed, `label a: its value has a line break`},
+		"label is long":          {label("a", strings.Repeat("$", 1<<15)), ReasonDockerfileCreationFailed, `label a: its value has 32768 bytes`},
+		"secret's name":          {func(o *Options) { o.Secrets = []Injection{{Name: "../x", Keys: mounted()}} }, ReasonGenericFailed, `spec.source.secrets[0]: "../x": no name`},
+		"secret's destination": {func(o *Options) {
+			o.Secrets = []Injection{{Name: "x", Destination: "a\nb", Keys: mounted()}}
+		}, ReasonGenericFailed, `spec.source.secrets[0]: "x": destinationDir: the folder`},
+		"key is a folder": {func(o *Options) {
+			o.ConfigMaps = []Injection{{Name: "x", Keys: fstest.MapFS{"a/b": file("")}}}
+		}, ReasonGenericFailed, `spec.source.configMaps[0]: "x": key "a" is no file, but a folder`},
+		"key is gone": {func(o *Options) {
+			o.ConfigMaps = []Injection{{Name: "x", Keys: fstest.MapFS{"a": link("..data/a")}}}
+		}, ReasonGenericFailed, `spec.source.configMaps[0]: "x": reading key "a"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := plain()
 			test.change(&o)
-			layout, err := s2i.Plan(o)
-			var refused *s2i.Error
+			layout, err := Plan(o)
+			var refused *Error
 			if !errors.As(err, &refused) {
 				t.Fatalf("error = %v, planned:\n%s", err, layout.Dockerfile)
 			}
@@ -126,11 +126,11 @@ func TestPlanRefuses(t *testing.T) {
 }
 
 // allowed runs assemble as a user where only some are allowed.
-func allowed(uids, user string) func(*s2i.Options) {
-	return func(o *s2i.Options) {
+func allowed(uids, user string) func(*Options) {
+	return func(o *Options) {
 		o.Builder.User = user
 		var err error
-		if o.AllowedUIDs, err = s2i.ParseUIDs(uids); err != nil {
+		if o.AllowedUIDs, err = ParseUIDs(uids); err != nil {
 			panic(err)
 		}
 	}
@@ -143,8 +143,8 @@ func TestAllowedUIDs(t *testing.T) {
 		t.Run(fmt.Sprint(test), func(t *testing.T) { build(t, allowed(test.uids, test.user)) })
 	}
 	for _, uids := range []string{"-", ",", "1,", "a", "1-a", "5-4", "1-2-3", "-1-5", "4294967296", "+1"} {
-		var refused *s2i.Error
-		if got, err := s2i.ParseUIDs(uids); !errors.As(err, &refused) || !strings.Contains(err.Error(), fmt.Sprintf("%q", uids)) {
+		var refused *Error
+		if got, err := ParseUIDs(uids); !errors.As(err, &refused) || !strings.Contains(err.Error(), fmt.Sprintf("%q", uids)) {
 			t.Errorf("%q was read as %v, error %v", uids, got, err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestRealSource(t *testing.T) {
 	point("/etc", "source/v2/app/etc")
 	o := plain()
 	o.Source, o.ContextDir = os.DirFS(source), "current/app"
-	layout, err := s2i.Plan(o)
+	layout, err := Plan(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ drwxr-xr-x upload/scripts
 		t.Errorf("files:\n%s\nwant:\n%s", got, want)
 	}
 	point("../../../../../token", "source/v2/app/.s2i/bin/assemble")
-	if _, err := s2i.Plan(o); err == nil || !strings.Contains(err.Error(), "leads out of the source") {
+	if _, err := Plan(o); err == nil || !strings.Contains(err.Error(), "leads out of the source") {
 		t.Errorf("a script from outside: error = %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package s2i_test
+package s2i
 
 import (
 	"errors"
@@ -12,8 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 // nasty are texts that mean something to a Dockerfile, a shell or a list.
@@ -25,25 +23,30 @@ var nasty = []string{
 // TestValuesComeBack: a builder gets each variable, label and folder as it went in.
 func TestValuesComeBack(t *testing.T) {
 	for _, value := range nasty {
-		t.Run(value, func(t *testing.T) { checkComesBack(t, value, value, value, value) })
+		t.Run(value, func(t *testing.T) {
+			if !comesBack(t, value, "name", value, "dir") {
+				t.Error("refused")
+			}
+			comesBack(t, "value", value, "value", value)
+		})
 	}
 }
 
-// checkComesBack plans a build with the values, and reads its Dockerfile. What is
-// refused has a reason.
-func checkComesBack(t *testing.T, variable, labelName, labelValue, dir string) {
+// comesBack plans a build with the values, and reads its Dockerfile. It returns false
+// for what is refused, which has a reason.
+func comesBack(t *testing.T, variable, labelName, labelValue, dir string) bool {
 	t.Helper()
 	o := plain()
 	o.Env = []corev1.EnvVar{{Name: "A", Value: variable}, {Name: "B", Value: "b"}}
 	o.Labels = []buildv1.ImageLabel{{Name: "l" + labelName, Value: labelValue}}
 	o.Builder.Labels = map[string]string{"io.openshift.s2i.destination": "/d/" + dir, "io.openshift.s2i.scripts-url": "image:///s/" + dir}
 	o.Source = fstest.MapFS{".s2i/bin/run": program("run")}
-	o.Secrets = []s2i.Injection{{Name: "one", Destination: "/i/" + dir, Keys: mounted("key")}}
+	o.Secrets = []Injection{{Name: "one", Destination: "/i/" + dir, Keys: mounted("key")}}
 	o.Previous = "example.com/app:1"
-	layout, err := s2i.Plan(o)
-	var refused *s2i.Error
+	layout, err := Plan(o)
+	var refused *Error
 	if errors.As(err, &refused) && refused.Reason != "" && refused.Error() != "" {
-		return
+		return false
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +85,7 @@ func checkComesBack(t *testing.T, variable, labelName, labelValue, dir string) {
 			t.Errorf("the shell gets %q, want %q", got, want)
 		}
 	}
+	return true
 }
 
 // unquote takes off the single quotes of a POSIX shell's word.
@@ -97,7 +101,7 @@ func TestShellGetsWords(t *testing.T) {
 	for _, value := range nasty {
 		o := plain()
 		o.Scripts = "image:///s/" + value
-		layout, err := s2i.Plan(o)
+		layout, err := Plan(o)
 		if err != nil {
 			continue
 		}
@@ -118,6 +122,6 @@ func FuzzDockerfile(f *testing.F) {
 		f.Add("v", "l", "w", value)
 	}
 	f.Fuzz(func(t *testing.T, variable, labelName, labelValue, dir string) {
-		checkComesBack(t, variable, labelName, labelValue, dir)
+		comesBack(t, variable, labelName, labelValue, dir)
 	})
 }

@@ -1,4 +1,4 @@
-package s2i_test
+package s2i
 
 import (
 	"slices"

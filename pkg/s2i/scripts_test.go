@@ -1,4 +1,4 @@
-package s2i_test
+package s2i
 
 import (
 	"path"
@@ -6,8 +6,6 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 const (
@@ -16,9 +14,9 @@ const (
 )
 
 func TestDownloads(t *testing.T) {
-	all := func(urls func(script string) []string) (out []s2i.Download) {
+	all := func(urls func(script string) []string) (out []Download) {
 		for _, name := range []string{"assemble", "run", "save-artifacts"} {
-			out = append(out, s2i.Download{Script: name, URLs: urls(name)})
+			out = append(out, Download{Script: name, URLs: urls(name)})
 		}
 		return out
 	}
@@ -27,7 +25,7 @@ func TestDownloads(t *testing.T) {
 	for name, test := range map[string]struct {
 		scripts, label string
 		source         fstest.MapFS
-		want           []s2i.Download
+		want           []Download
 	}{
 		"nothing":                {},
 		"strategy":               {scripts: ofStrategy, want: all(func(n string) []string { return []string{strategy(n)} })},
@@ -35,7 +33,7 @@ func TestDownloads(t *testing.T) {
 		"both":                   {scripts: ofStrategy, label: ofLabel, want: all(func(n string) []string { return []string{strategy(n), label(n)} })},
 		"of an image":            {scripts: "image:///s", label: ofLabel},
 		"label of an image":      {scripts: ofStrategy, label: "image:///s", want: all(func(n string) []string { return []string{strategy(n)} })},
-		"the source goes before": {label: ofLabel, source: fstest.MapFS{".s2i/bin/assemble": file(""), ".sti/bin/run": file("")}, want: []s2i.Download{{Script: "save-artifacts", URLs: []string{label("save-artifacts")}}}},
+		"the source goes before": {label: ofLabel, source: fstest.MapFS{".s2i/bin/assemble": file(""), ".sti/bin/run": file("")}, want: []Download{{Script: "save-artifacts", URLs: []string{label("save-artifacts")}}}},
 		"strategy before source": {scripts: ofStrategy, source: fstest.MapFS{".s2i/bin/assemble": file("")}, want: all(func(n string) []string { return []string{strategy(n)} })},
 		"what is ignored is not": {label: ofLabel, source: fstest.MapFS{".s2i/bin/assemble": file(""), ".s2iignore": file(".s2i/bin\n")}, want: all(func(n string) []string { return []string{label(n)} })},
 	} {
@@ -45,7 +43,7 @@ func TestDownloads(t *testing.T) {
 			if test.source != nil {
 				o.Source = test.source
 			}
-			got, err := s2i.Downloads(o)
+			got, err := Downloads(o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +57,7 @@ func TestDownloads(t *testing.T) {
 // TestWhichScript: strategy, source, label, image, in this order and for each script.
 func TestWhichScript(t *testing.T) {
 	inSource := fstest.MapFS{".s2i/bin/assemble": file("source")}
-	fetched := map[string]s2i.Fetched{"strategy": {URL: "https://strategy.example.com/s/assemble", Content: []byte("strategy")}, "label": {URL: "http://label.example.com/l/assemble?ref=1", Content: []byte("label")}}
+	fetched := map[string]Fetched{"strategy": {URL: "https://strategy.example.com/s/assemble", Content: []byte("strategy")}, "label": {URL: "http://label.example.com/l/assemble?ref=1", Content: []byte("label")}}
 	for name, test := range map[string]struct {
 		scripts, fetched string
 		source           fstest.MapFS
@@ -80,9 +78,9 @@ func TestWhichScript(t *testing.T) {
 			o.Scripts, o.Source = test.scripts, test.source
 			o.Builder.Labels = map[string]string{"io.openshift.s2i.scripts-url": ofLabel}
 			if f, found := fetched[test.fetched]; found {
-				o.Fetched = map[string]s2i.Fetched{"assemble": f}
+				o.Fetched = map[string]Fetched{"assemble": f}
 			}
-			layout, err := s2i.Plan(o)
+			layout, err := Plan(o)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -69,6 +69,9 @@ func (p *planner) findRoot() error {
 	wrong := func(format string, args ...any) error {
 		return failf(buildv1.StatusReasonInvalidContextDirectory, "spec.source.contextDir %q "+format, append([]any{p.ContextDir}, args...)...)
 	}
+	if _, tells := p.Source.(fs.ReadLinkFS); !tells {
+		return failf(ReasonFileSystemFailed, "reading the source: its file system cannot tell links from files")
+	}
 	root := path.Clean(strings.TrimLeft(p.ContextDir, "/"))
 	if !fs.ValidPath(root) {
 		return wrong("leads out of the source; name a folder in it")
@@ -163,6 +166,9 @@ func (p *planner) sourceFiles(moved map[string]bool) ([]File, error) {
 }
 
 func (p *planner) sourceFile(name string, entry fs.DirEntry) (File, error) {
+	if !fs.ValidPath(name) {
+		return File{}, fmt.Errorf("%q has a name that is not UTF-8; rename it, or name it in %s", name, ignoreFile)
+	}
 	info, err := entry.Info()
 	if err != nil {
 		return File{}, err
