@@ -11,10 +11,10 @@ import (
 // address is a repository's.
 type address struct {
 	plain string // for the command line and for people: without a password
-	// login is what the URI had; host is where it is good, with the scheme.
-	login *url.Userinfo
-	host  string
-	web   bool // http or https
+	// login is what the URI had, and server where it is good; nil unless that is http or
+	// https.
+	login  *url.Userinfo
+	server *url.URL
 }
 
 // scpPattern is ssh's other form, [user@]host:path (git-clone, GIT URLS).
@@ -36,6 +36,12 @@ func readAddress(uri string) (address, error) {
 		return address{}, errors.New("spec.source.git.uri does not parse as a URL")
 	}
 	switch parsed.Scheme {
+	case "http", "https", "ssh", "git":
+		if parsed.Host == "" {
+			return address{}, errors.New("spec.source.git.uri names no host")
+		}
+	}
+	switch parsed.Scheme {
 	case "http", "https":
 	case "ssh", "git":
 		if _, found := parsed.User.Password(); found {
@@ -45,7 +51,7 @@ func readAddress(uri string) (address, error) {
 	default:
 		return address{}, fmt.Errorf("spec.source.git.uri has the scheme %q; allowed are https, http, ssh, git, and host:path for ssh", parsed.Scheme)
 	}
-	out := address{login: parsed.User, host: parsed.Scheme + "://" + parsed.Host, web: true}
+	out := address{login: parsed.User, server: &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}}
 	parsed.User = nil
 	out.plain = parsed.String()
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -316,11 +317,36 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %+v, %v", uri, got, err)
 		}
 	}
-	for _, uri := range []string{"", "-x", "/tmp/x", "./x", "ext::sh", "https://u:hunter2@exa mple", "--upload-pack=x:y", "a:-x"} {
+	for _, uri := range []string{"", "-x", "/tmp/x", "./x", "ext::sh", "https://u:hunter2@exa mple", "--upload-pack=x:y", "a:-x", "http:", "ssh:///x"} {
 		if got, err := readAddress(uri); err == nil {
 			t.Errorf("%q is accepted as %+v", uri, got)
 		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+// FuzzAddress reads anything: an address that git is given shows no password, and is
+// no option.
+func FuzzAddress(f *testing.F) {
+	for _, uri := range []string{"https://u:p%40ss@example.com/a?b#c", "git@example.com:a/b.git", "ssh://git@[::1]:22/a", "ext::sh -c id", "https://@x", "http:", "http://\x84"} {
+		f.Add(uri)
+	}
+	f.Fuzz(func(t *testing.T, uri string) {
+		got, err := readAddress(uri)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(got.plain, "-") || got.plain == "" {
+			t.Errorf("%q becomes %q", uri, got.plain)
+		}
+		if parsed, err := url.Parse(got.plain); err == nil && parsed.User != nil {
+			if _, found := parsed.User.Password(); found {
+				t.Errorf("%q becomes %q", uri, got.plain)
+			}
+		}
+		if got.server != nil && !strings.HasPrefix(got.plain, got.server.String()) {
+			t.Errorf("%q becomes %q on %q", uri, got.plain, got.server)
+		}
+	})
 }

@@ -140,14 +140,14 @@ func (g *git) writeLogin(config *strings.Builder, secret map[string][]byte) ([]s
 		password, _ = g.address.login.Password()
 	}
 	g.loggedIn = password != "" || user != "" || len(secret[keySSH]) > 0
-	if user == "" && password == "" || !g.address.web {
+	if user == "" && password == "" || g.address.server == nil {
 		return nil, nil
 	}
 	if user == "" {
 		user = defaultUser
 	}
-	scheme, host, _ := strings.Cut(g.address.host, "://")
-	login := url.URL{Scheme: scheme, User: url.UserPassword(user, password), Host: host}
+	login := *g.address.server
+	login.User = url.UserPassword(user, password)
 	if err := g.write(fileCredentials, []byte(login.String()+"\n")); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sourcebuild
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,15 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile/managed"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
@@ -71,6 +76,7 @@ func (p *preparation) sourceOptions(ctx context.Context, strategy *buildv1.Sourc
 		Source: source, ContextDir: build.Spec.Source.ContextDir, Scripts: strategy.Scripts, Output: output(build),
 		Builder: s2i.Builder{Name: strategy.From.Name, Labels: settings.Labels, User: settings.User, WorkingDir: settings.WorkingDir},
 	}
+	options.Builder.HasFile = func(name string) bool { return p.hasFile(ctx, builder.image, name) }
 	if strategy.Incremental != nil && *strategy.Incremental {
 		options.Previous = p.openPrevious(ctx)
 	}
@@ -96,6 +102,70 @@ func (p *preparation) sourceOptions(ctx context.Context, strategy *buildv1.Sourc
 		options.ConfigMaps = append(options.ConfigMaps, injected)
 	}
 	return options, nil
+}
+
+// hasFile says whether a file is in an image. It looks into the layers from the top,
+// where a builder image mostly has its scripts, and only where that does not tell, at
+// what all of them make. An image that cannot be read is left to those who pull it.
+func (p *preparation) hasFile(ctx context.Context, image *registry.BaseImage, name string) bool {
+	member := strings.TrimPrefix(path.Clean("/"+name), "/")
+	for _, layer := range slices.Backward(image.Layers) {
+		found, touched := false, false
+		err := eachMember(ctx, image, layer.Digest, func(header *tar.Header) bool {
+			at := strings.TrimPrefix(path.Clean("/"+header.Name), "/")
+			found = at == member && (header.Typeflag == tar.TypeReg || header.Typeflag == tar.TypeLink)
+			touched = !found && (at == member || touches(at, header.Typeflag, member))
+			return !found && !touched
+		})
+		if err != nil || found {
+			return true
+		}
+		if touched {
+			break
+		}
+	}
+	tree, err := learn(ctx, image)
+	if err != nil {
+		return true
+	}
+	entry, err := (&copying{tree: tree}).resolve("/"+member, true)
+	return err == nil && entry.Type == configlayer.TypeFile
+}
+
+// touches says whether a member of a layer takes a file of the layers below away, or
+// lets its path lead elsewhere (OCI image specification, layer filesystem changeset).
+func touches(at string, kind byte, member string) bool {
+	dir, base := path.Split(at)
+	if base == ".wh..wh..opq" {
+		return strings.HasPrefix(member, dir)
+	}
+	if hidden, isWhiteout := strings.CutPrefix(base, ".wh."); isWhiteout {
+		at = dir + hidden
+		return at == member || strings.HasPrefix(member, at+"/")
+	}
+	return kind != tar.TypeDir && strings.HasPrefix(member, at+"/")
+}
+
+// eachMember reads the headers of a layer until more says that it is enough.
+func eachMember(ctx context.Context, image *registry.BaseImage, digest string, more func(*tar.Header) bool) error {
+	stream, err := image.OpenLayer(ctx, digest)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	archive := tar.NewReader(stream)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !more(header) {
+			return nil
+		}
+	}
 }
 
 func injection(at, name string, mounted map[string]string, destination string) (s2i.Injection, error) {

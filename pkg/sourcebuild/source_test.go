@@ -1,6 +1,8 @@
 package sourcebuild
 
 import (
+	"archive/tar"
+	"context"
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
@@ -111,6 +114,13 @@ func TestSourceStrategyFailures(t *testing.T) {
 			func(p *pod) { p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/none:1" },
 			buildv1.StatusReasonPullBuilderImageFailed, "Failed pulling builder image.", "none:1: not found",
 		},
+		"no assemble": {
+			func(p *pod) {
+				p.pushShell("bare:1")
+				p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/bare:1"
+			},
+			"", "", "/usr/libexec/s2i/assemble",
+		},
 		"environment": {
 			func(p *pod) { p.write("work/inputs/.s2i/environment", "A=b\nbad\n") },
 			s2i.ReasonDockerfileCreationFailed, "", ".s2i/environment:2",
@@ -121,8 +131,46 @@ func TestSourceStrategyFailures(t *testing.T) {
 			test.change(p)
 			reports := p.run()
 			last := reports[len(reports)-1]
-			if last.Succeeded || last.Reason != test.reason || test.message != "" && last.Message != test.message || !strings.Contains(last.Log[len(last.Log)-1], test.log) {
+			if last.Succeeded || len(reports) > 1 && name != "assemble" || test.reason != "" && last.Reason != test.reason || test.message != "" && last.Message != test.message || !strings.Contains(last.Log[len(last.Log)-1], test.log) {
 				t.Errorf("report = %+v\n%s", last, p.log.String())
+			}
+		})
+	}
+}
+
+func TestFilesOfABuilderImage(t *testing.T) {
+	p := newPod(t, "")
+	below := layer(t, dir("s", 0o755), dir("s/bin", 0o755), file("s/bin/assemble", "x", 0o755), link("l", "s/bin"), dir("o", 0o755), file("o/assemble", "x", 0o755))
+	for name, test := range map[string]struct {
+		file  string
+		above []tar.Header
+		want  bool
+	}{
+		"below":                 {"/s/bin/assemble", []tar.Header{file("other", "x", 0o644)}, true},
+		"on top":                {"/t/assemble", []tar.Header{dir("t", 0o755), file("t/assemble", "x", 0o755)}, true},
+		"a hard link":           {"/h", []tar.Header{file("a", "x", 0o644), hard("h", "a")}, true},
+		"through a link":        {"/l/assemble", []tar.Header{file("other", "x", 0o644)}, true},
+		"nowhere":               {"/s/assemble", []tar.Header{file("other", "x", 0o644)}, false},
+		"a folder":              {"/s/bin", []tar.Header{file("other", "x", 0o644)}, false},
+		"taken away":            {"/s/bin/assemble", []tar.Header{file("s/bin/.wh.assemble", "", 0)}, false},
+		"its folder taken away": {"/s/bin/assemble", []tar.Header{file("s/.wh.bin", "", 0)}, false},
+		"hidden":                {"/o/assemble", []tar.Header{file("o/.wh..wh..opq", "", 0)}, false},
+		"a folder for a link":   {"/o/assemble", []tar.Header{link("o", "s/bin")}, true},
+		"a link to nowhere":     {"/o/assemble", []tar.Header{link("o", "none")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.server.Push(t, "files:1", registrytest.Image(t, "amd64", below, layer(t, test.above...)))
+			clients, err := p.prepare.clients()
+			if err != nil {
+				t.Fatal(err)
+			}
+			prepare := &preparation{options: p.prepare, clients: clients, progress: p.progress()}
+			opened, err := prepare.open(context.Background(), p.server.Host+"/files:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := prepare.hasFile(context.Background(), opened.image, test.file); got != test.want {
+				t.Errorf("%s is there: %t", test.file, got)
 			}
 		})
 	}

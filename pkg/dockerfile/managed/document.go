@@ -195,7 +195,8 @@ func (d *document) check(text string, added int) error {
 		return fmt.Errorf("changing the Dockerfile: %w", err)
 	}
 	if len(changed.nodes) != len(d.nodes)+added {
-		return fmt.Errorf("changing the Dockerfile: it would have %d instructions, not %d", len(changed.nodes), len(d.nodes)+added)
+		last := d.nodes[len(d.nodes)-1]
+		return fmt.Errorf("changing the Dockerfile: what is put behind line %d would be part of %s; end that instruction, such as by taking %c off its end", last.EndLine, last.Value, d.escape)
 	}
 	// A FROM and a COPY --from may be other ones.
 	known, i := map[*parser.Node]bool{}, 0

@@ -96,6 +96,14 @@ func TestRewriteRefuses(t *testing.T) {
 	}
 }
 
+// TestRewriteRefusesWhatGoesOn: what is put behind it would be part of it.
+func TestRewriteRefusesWhatGoesOn(t *testing.T) {
+	_, err := managed.Rewrite("FROM a\nRUN one \\\n# two\n", managed.Changes{Labels: []managed.Pair{{"l", "v"}}})
+	if err == nil || !strings.Contains(err.Error(), "would be part of RUN") {
+		t.Errorf("error = %v", err)
+	}
+}
+
 func TestImages(t *testing.T) {
 	for name, test := range map[string]struct {
 		text      string
@@ -117,7 +125,7 @@ func TestImages(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"FROM $V\n":                             "line 1: FROM $V is empty",
-		"FROM a\nRUN --mount=a\"b x\n":          "line 2: RUN --mount=",
+		"FROM a\nRUN --mount=a\\\"b x\n":        "line 2: RUN --mount=",
 		"FROM a\nCOPY --from=${x / /\n":         "line 2: COPY --from",
 		"ARG A\nFROM a\nFROM ${A}\nFROM b AS\n": "FROM takes an image",
 	} {
