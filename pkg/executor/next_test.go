@@ -85,10 +85,13 @@ func TestPodPhases(t *testing.T) {
 		"pod pending, git-clone has run":    {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending, ran("git-clone", 0, ""))}, want{phase: "Running", event: startedEvent}},
 		"pod pending, without git, it runs": {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending, begun("manage-dockerfile"))}, want{phase: "Running", event: startedEvent}},
 		"pod running":                       {newBuild(pending, reference), World{Pod: newPod(corev1.PodRunning)}, want{phase: "Running", event: startedEvent}},
-		"pod running, reason was told": {newBuild(pending, reference, withPush, func(b *buildv1.Build) {
-			b.Status.Reason, b.Status.Message = "MissingPushSecret", "Missing push secret."
-		}),
-			World{Pod: newPod(corev1.PodRunning)}, want{phase: "Running", event: startedEvent}},
+		"pod running, reason was told": {
+			newBuild(pending, reference, withPush, func(b *buildv1.Build) {
+				b.Status.Reason, b.Status.Message = "MissingPushSecret", "Missing push secret."
+			}),
+			World{Pod: newPod(corev1.PodRunning)},
+			want{phase: "Running", event: startedEvent},
+		},
 		"pod running, running": {newBuild(running, reference), World{Pod: newPod(corev1.PodRunning)}, want{}},
 		"pod succeeded, nothing of containers": {newBuild(running), World{Pod: newPod(corev1.PodSucceeded)}, want{
 			phase: "Error", reason: "NoBuildContainerStatus", message: "The pod for this build has no container statuses indicating success or failure.", event: failedEvent,
@@ -98,8 +101,11 @@ func TestPodPhases(t *testing.T) {
 		}},
 		"pod succeeded":      {newBuild(running), World{Pod: pushedWell()}, want{phase: "Complete", event: completedEvent}},
 		"pod succeeded, new": {newBuild(), World{Pod: pushedWell()}, want{phase: "Complete", event: completedEvent}},
-		"pod succeeded, nothing to push": {newBuild(running, func(b *buildv1.Build) { b.Spec.Output.To = nil }), World{Pod: newPod(corev1.PodSucceeded, ran("push", 0, ""))},
-			want{phase: "Complete", event: completedEvent}},
+		"pod succeeded, nothing to push": {
+			newBuild(running, func(b *buildv1.Build) { b.Spec.Output.To = nil }),
+			World{Pod: newPod(corev1.PodSucceeded, ran("push", 0, ""))},
+			want{phase: "Complete", event: completedEvent},
+		},
 		"pod succeeded, no digest": {newBuild(running), World{Pod: newPod(corev1.PodSucceeded, ran("push", 0, ""))}, want{
 			phase: "Complete", message: "The image was pushed, but its digest is not known.", event: completedEvent,
 		}},
@@ -116,11 +122,14 @@ func TestPodPhases(t *testing.T) {
 			phase: "Error", reason: "BuildPodDeleted", message: "The pod for this build was deleted before the build completed.", event: failedEvent,
 		}},
 		"being deleted, not stopped": {newBuild(running, reference), World{Pod: newPod(corev1.PodRunning, deleted)}, want{}},
-		"deadline": {newBuild(running, func(b *buildv1.Build) { d := int64(60); b.Spec.CompletionDeadlineSeconds = &d }),
+		"deadline": {
+			newBuild(running, func(b *buildv1.Build) { d := int64(60); b.Spec.CompletionDeadlineSeconds = &d }),
 			World{Pod: newPod(corev1.PodFailed, because("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
-				reported("docker-build", buildreport.Report{Reason: "DockerBuildFailed", Message: "stopped"}))}, want{
+				reported("docker-build", buildreport.Report{Reason: "DockerBuildFailed", Message: "stopped"}))},
+			want{
 				phase: "Failed", reason: "GenericBuildFailed", message: "The build exceeded completionDeadlineSeconds=60.", event: failedEvent,
-			}},
+			},
+		},
 		"deadline of a week": {newBuild(running), World{Pod: newPod(corev1.PodFailed, because("DeadlineExceeded", ""))}, want{
 			phase: "Failed", reason: "GenericBuildFailed", message: "The build exceeded completionDeadlineSeconds=604800.", event: failedEvent,
 		}},

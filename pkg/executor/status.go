@@ -57,18 +57,16 @@ func complete(s *buildv1.BuildStatus, b *buildv1.Build, pod *corev1.Pod, now tim
 	if stages := stages(pod); len(stages) > 0 {
 		s.Stages = stages
 	}
-	switch s.Phase {
-	case buildv1.BuildPhaseFailed, buildv1.BuildPhaseError:
+	if s.Phase == buildv1.BuildPhaseFailed || s.Phase == buildv1.BuildPhaseError {
 		s.LogSnippet = cmp.Or(s.LogSnippet, snippet(pod))
-	case buildv1.BuildPhaseComplete:
-		digest := pushed(pod)
-		switch {
-		case b.Spec.Output.To == nil:
-		case digest != "":
-			s.Output.To = &buildv1.BuildStatusOutputTo{ImageDigest: digest}
-		case s.Output.To == nil:
-			s.Message = messageNoDigest
-		}
+	}
+	if s.Phase != buildv1.BuildPhaseComplete || b.Spec.Output.To == nil {
+		return
+	}
+	if digest := pushed(pod); digest != "" {
+		s.Output.To = &buildv1.BuildStatusOutputTo{ImageDigest: digest}
+	} else if s.Output.To == nil {
+		s.Message = messageNoDigest
 	}
 }
 

@@ -26,7 +26,7 @@ type References struct{ Secrets, ConfigMaps []string }
 // no watch tells.
 func Needs(b *buildv1.Build, pod *corev1.Pod) References {
 	switch {
-	case Begins(b, pod):
+	case pod == nil && Fresh(b):
 		inputs, env := inputs(b), envReferences(b)
 		return References{
 			Secrets:    names(inputs.Secrets, env.Secrets, pushSecret(b)),
@@ -39,9 +39,10 @@ func Needs(b *buildv1.Build, pod *corev1.Pod) References {
 	}
 }
 
-// Begins says whether the next decision may be to make the pod. It is worth a look at
-// the Build as it is now: one that was cancelled meanwhile would get a pod again.
-func Begins(b *buildv1.Build, pod *corev1.Pod) bool { return pod == nil && isNew(b) && !rests(b) }
+// Fresh says whether a decision about a Build is worth a look at it as it is now. One
+// that was cancelled meanwhile would get a pod again, and one that has just got its pod
+// would be written a second time.
+func Fresh(b *buildv1.Build) bool { return isNew(b) && !rests(b) }
 
 // rests says whether a Build, whatever its pod does, needs nothing to go on.
 func rests(b *buildv1.Build) bool {

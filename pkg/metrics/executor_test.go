@@ -1,14 +1,15 @@
-package metrics
+package metrics_test
 
 import (
-	"strings"
 	"testing"
 
 	buildv1 "github.com/openshift/api/build/v1"
 	buildlisters "github.com/openshift/client-go/build/listers/build/v1"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 )
 
 func TestExecutor(t *testing.T) {
@@ -18,17 +19,10 @@ func TestExecutor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := `# HELP build_executor_builds Builds that exist, by phase.
-# TYPE build_executor_builds gauge
-build_executor_builds{phase="Cancelled"} 0
-build_executor_builds{phase="Complete"} 2
-build_executor_builds{phase="Error"} 0
-build_executor_builds{phase="Failed"} 0
-build_executor_builds{phase="New"} 2
-build_executor_builds{phase="Pending"} 0
-build_executor_builds{phase="Running"} 1
-`
-	if err := testutil.CollectAndCompare(NewExecutor(buildlisters.NewBuildLister(store)), strings.NewReader(want)); err != nil {
-		t.Error(err)
-	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(metrics.NewExecutor(buildlisters.NewBuildLister(store)))
+	wantSamples(t, r, []string{
+		`build_executor_builds{phase="Cancelled"} 0`, `build_executor_builds{phase="Complete"} 2`, `build_executor_builds{phase="Error"} 0`,
+		`build_executor_builds{phase="Failed"} 0`, `build_executor_builds{phase="New"} 2`, `build_executor_builds{phase="Pending"} 0`, `build_executor_builds{phase="Running"} 1`,
+	}, "build_executor_builds")
 }

@@ -28,7 +28,7 @@ func TestDependenciesAreExplained(t *testing.T) {
 
 // TestNamesAreDocumented wants every name in pkg/api to stand in the user's reference.
 func TestNamesAreDocumented(t *testing.T) {
-	text := readDocument(t, "docs/user/reference.md") + readDocument(t, "docs/user/when-a-build-fails.md") + readDocument(t, "docs/user/logs-and-objects.md")
+	text := readDocument(t, "docs/user/reference.md") + readDocument(t, "docs/user/when-a-build-fails.md") + readDocument(t, "docs/user/logs-and-objects.md") + readDocument(t, "docs/user/builds.md")
 	names := apiNames(t)
 	if len(names) == 0 {
 		t.Fatal("found no names in pkg/api")

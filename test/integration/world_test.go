@@ -363,7 +363,6 @@ func (w *world) pool(name string) *mcfgv1.MachineConfigPool {
 	return p
 }
 
-// eventually waits until a check holds; it says what the check last said.
 func (w *world) eventually(what string, check func() error) {
 	w.t.Helper()
 	w.within(settle, what, check)
@@ -371,13 +370,19 @@ func (w *world) eventually(what string, check func() error) {
 
 func (w *world) within(patience time.Duration, what string, check func() error) {
 	w.t.Helper()
+	eventually(w.t, patience, what, check)
+}
+
+// eventually waits until a check holds; it says what the check last said.
+func eventually(t *testing.T, patience time.Duration, what string, check func() error) {
+	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(w.ctx, 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
 	if err != nil {
-		w.t.Fatalf("%s: not after %v: %v", what, patience, last)
+		t.Fatalf("%s: not after %v: %v", what, patience, last)
 	}
 }
 

@@ -27,10 +27,7 @@ func (c *Controller) observe(ctx context.Context, key string) (*buildv1.Build, e
 	if err != nil {
 		return nil, w, nil //nolint:nilerr // it is gone
 	}
-	if w.Pod, err = c.pod(ctx, b); err != nil {
-		return nil, w, err
-	}
-	if executor.Begins(b, w.Pod) {
+	if executor.Fresh(b) {
 		b, err = c.Clients.Build.BuildV1().Builds(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil, w, nil
@@ -38,10 +35,9 @@ func (c *Controller) observe(ctx context.Context, key string) (*buildv1.Build, e
 		if err != nil {
 			return nil, w, fmt.Errorf("reading Build %q: %w", key, err)
 		}
-		// It may have got its pod since the cache saw it.
-		if w.Pod, err = c.pod(ctx, b); err != nil {
-			return nil, w, err
-		}
+	}
+	if w.Pod, err = c.pod(ctx, b); err != nil {
+		return nil, w, err
 	}
 	return b, w, c.read(ctx, b, &w)
 }
