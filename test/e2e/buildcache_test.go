@@ -129,3 +129,29 @@ func TestBuildCache(t *testing.T) {
 		})
 	})
 }
+
+// TestBuildCacheBelowTheConfig: with the config last, an edit begins at the first step
+// that is another one, for another config too.
+func TestBuildCacheBelowTheConfig(t *testing.T) {
+	s := newScenario(t)
+	s.configure(map[string]string{api.KeyBuildCache: api.BuildCacheRegistry, api.KeyConfigLayerOrder: api.ConfigLayerLast})
+	unique := time.Now().String()
+	s.customDockerfile(cachedFile(unique, "one"))
+	const before, after = "rendered-worker-below-1", "rendered-worker-below-2"
+	s.addWorkers(live.FileConfig(before, "/etc/generation", "one"))
+	s.must(cluster.OptIn(s.ctx, worker))
+	was := s.files(s.built(before))
+
+	s.customDockerfile(cachedFile(unique, "two"))
+	s.must(cluster.SetMachineConfig(s.ctx, live.FileConfig(after, "/etc/generation", "two")))
+	s.must(cluster.Target(s.ctx, worker, after))
+	is := s.files(s.built(after))
+	for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
+		if is[name].Content != was[name].Content || len(is[name].Content) < 8 {
+			t.Errorf("/%s was %q and is %q", name, was[name].Content, is[name].Content)
+		}
+	}
+	if is["etc/last"].Content != "two\n" || is["etc/generation"].Content != "two" {
+		t.Errorf("/etc/last is %q, /etc/generation %q", is["etc/last"].Content, is["etc/generation"].Content)
+	}
+}
