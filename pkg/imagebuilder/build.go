@@ -75,24 +75,28 @@ func Build(ctx context.Context, options BuildOptions, progress *Progress) (resul
 	progress.Done("built")
 
 	progress.Step("handover", "compressing what is new")
-	if err := handOver(ctx, program, options.HandoverDir, plan.Present); err != nil {
+	if err := handOverAll(ctx, program, log.made, options, plan, progress); err != nil {
 		return result, err
-	}
-	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
-	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
-	if err != nil {
-		return result, err
-	}
-	if plan.Cache != nil {
-		if err := handOverSteps(ctx, program, log.made, options, plan, settled, form); err != nil {
-			if ctx.Err() != nil {
-				return result, err
-			}
-			progress.Note("warning: nothing of these steps is kept: %v", err)
-		}
 	}
 	progress.Done("handed over")
 	return result, nil
+}
+
+// handOverAll hands over the image and, where that is kept, what the steps left.
+func handOverAll(ctx context.Context, program *buildah, made map[stepAt]string, options BuildOptions, plan plan, progress *Progress) error {
+	if err := handOver(ctx, program, options.HandoverDir, plan.Present); err != nil {
+		return err
+	}
+	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
+	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
+	if err != nil || plan.Cache == nil {
+		return err
+	}
+	err = handOverSteps(ctx, program, made, options.HandoverDir, plan, settled, form)
+	if err != nil && ctx.Err() == nil {
+		progress.Note("warning: nothing of these steps is kept: %v", err)
+	}
+	return ctx.Err()
 }
 
 // handOver lets buildah push to a registry of our own, which writes files.

@@ -190,8 +190,8 @@ func (p *preparation) readSteps(ctx context.Context, cache *stepCache) (stepDocu
 
 // pullSteps brings images into the store, where the layers of the base are already.
 func (p *preparation) pullSteps(ctx context.Context, driver storageDriver, images map[string]stepImage) error {
-	repository, _, _ := strings.Cut(p.plan.Cache.Tag, "@")
-	server, err := serveSteps(ctx, images, p.clients.push, repository[:strings.LastIndexByte(repository, ':')])
+	tag := p.plan.Cache.Tag
+	server, err := serveSteps(ctx, images, p.clients.push, tag[:strings.LastIndexByte(tag, ':')])
 	if err != nil {
 		return err
 	}
