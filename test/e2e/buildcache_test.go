@@ -122,10 +122,15 @@ func TestBuildCache(t *testing.T) {
 		}
 		s.must(cluster.OptOut(s.ctx, worker))
 		s.eventually("the build cache is deleted", func() error {
-			if _, err := cluster.OpenImage(tag); err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
-				return fmt.Errorf("reading %s: %v", tag, err)
+			_, err := cluster.OpenImage(tag)
+			switch {
+			case err == nil:
+				return fmt.Errorf("%s is still there", tag)
+			case strings.Contains(err.Error(), "MANIFEST_UNKNOWN"):
+				return nil
+			default:
+				return err
 			}
-			return nil
 		})
 	})
 }
