@@ -12,8 +12,8 @@ import (
 // editedFile is a Dockerfile of two steps that take some seconds and one that takes
 // none. What they leave does not compress.
 func editedFile(first, last int) string {
-	const work = "head -c 30000000 /dev/urandom | gzip -9 > /usr/lib/bench-"
-	return fmt.Sprintf("FROM configs AS final\nRUN %[1]sone && echo %[2]d\nRUN %[1]stwo\nRUN echo %[3]d > /etc/bench\n", work, first, last)
+	const work = "RUN cd /usr/lib && head -c 8000000 /dev/urandom > bench-%[1]s && for n in 1 2 3 4 5; do gzip -9 < bench-%[1]s > /dev/null; done && echo %[2]d\n"
+	return "FROM configs AS final\n" + fmt.Sprintf(work, "one", first) + fmt.Sprintf(work, "two", 0) + fmt.Sprintf("RUN echo %d > /etc/bench\n", last)
 }
 
 // edits builds a pool again after edits of its Dockerfile, at the beginning and at the
