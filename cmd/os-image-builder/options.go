@@ -265,9 +265,6 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 			problems = append(problems, fmt.Errorf("--%s %q is no SHA-256 in hex", sum[0], sum[1]))
 		}
 	}
-	if raw, err := hex.DecodeString(values.buildCache); values.buildCache != "" && (err != nil || len(raw) != 20) {
-		problems = append(problems, fmt.Errorf("--build-cache %q is no 40 digits in hex", values.buildCache))
-	}
 	if values.baseImage != "" {
 		if _, err := name.ParseReference(values.baseImage); err != nil {
 			problems = append(problems, fmt.Errorf("--base-image: %w", err))
@@ -285,7 +282,7 @@ func check(spec commandSpec, set *pflag.FlagSet, values *flags) (map[string]stri
 		problems = append(problems, fmt.Errorf("--layer-compression: %w", err))
 	}
 	labels, err := parseLabels(values.labels)
-	return labels, errors.Join(append(problems, values.checkPairs(), values.checkArchitectures(set), err)...)
+	return labels, errors.Join(append(problems, values.checkPairs(), values.checkBuildCache(), values.checkArchitectures(set), err)...)
 }
 
 // checkPairs wants the hash of each input that is given.
@@ -298,6 +295,14 @@ func (f *flags) checkPairs() error {
 		problems = append(problems, errors.New("--machine-config-dir and --machine-config-sha256 go together"))
 	}
 	return errors.Join(problems...)
+}
+
+// checkBuildCache: it becomes a part of a tag.
+func (f *flags) checkBuildCache() error {
+	if raw, err := hex.DecodeString(f.buildCache); f.buildCache != "" && (err != nil || len(raw) != 20) {
+		return fmt.Errorf("--build-cache %q is not of 40 hex digits", f.buildCache)
+	}
+	return nil
 }
 
 // checkArchitectures validates the flags of an image for several architectures.

@@ -9,6 +9,9 @@
 // pushes to, and that claims to have the base's layers, so that buildah neither
 // compresses nor sends these again.
 //
-// Open reads it, and takes nothing in it on trust: whoever breaks out of a
+// Where what single steps leave is kept, their images lie beside it: step-<key>.json is
+// the manifest of each, and layers are shared.
+//
+// Open and OpenSteps read it, and take nothing in it on trust: whoever breaks out of a
 // step's root can write there what they like.
 package handover

@@ -11,6 +11,9 @@ const (
 	// maxDocument bounds the manifest and the config: it is the size up to which
 	// registries should take manifests (OCI distribution specification).
 	maxDocument = 4 << 20
+	// maxStepDocuments bounds the manifests and configs of all steps together: they are
+	// read into memory.
+	maxStepDocuments = 32 << 20
 	// maxLayers is how many of them nodes can mount (containers/storage, maxDepth
 	// of its overlay driver).
 	maxLayers = 500

@@ -65,14 +65,23 @@ func Open(dir string, present []Layer, limit int64) (*Image, error) {
 // OpenSteps reads the images that single steps left, as Open does, for those of the
 // keys that have one.
 func OpenSteps(dir string, keys []string, present []Layer, limit int64) (map[string]*Image, error) {
-	known, upload, images := sizes(present), newBudget(limit), map[string]*Image{}
+	known, upload, images, documents := sizes(present), newBudget(limit), map[string]*Image{}, int64(0)
 	for _, key := range keys {
 		if !hasStep(dir, key) {
 			continue
 		}
-		image, _, err := open(dir, stepFile(key), known, upload)
+		image, m, err := open(dir, stepFile(key), known, upload)
 		if err != nil {
 			return nil, err
+		}
+		for _, name := range []string{stepFile(key), m.Config.Digest.Hex} {
+			info, err := lookAt(dir, name)
+			if err != nil {
+				return nil, err
+			}
+			if documents += info.Size(); documents > maxStepDocuments {
+				return nil, refuse(name, "is too much: manifests and configs of all steps may have %d bytes", maxStepDocuments)
+			}
 		}
 		images[key] = image
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestStepsAreSettled(t *testing.T) {
 // TestStepsAreNotTrusted: the image of a step is checked like the image, and all of
 // them share the limit.
 func TestStepsAreNotTrusted(t *testing.T) {
-	key := []string{"one"}
+	many := strings.Split("one two three four five six seven eight nine", " ")
 	for name, spoil := range map[string]func(*box){
 		"a layer of another repository": func(b *box) {
 			b.layers(b.describe(b.base, 4), b.describe(digestOf([]byte("elsewhere")), 9))
@@ -72,6 +73,13 @@ func TestStepsAreNotTrusted(t *testing.T) {
 		},
 		"a link": func(b *box) {
 			b.must(os.Symlink(b.outside, filepath.Join(b.dir, "step-one.json")))
+		},
+		"more documents than are read": func(b *box) {
+			b.setConfig(`{"rootfs":{"type":"layers","diff_ids":[]},"comment":"` + strings.Repeat("x", 4<<20-1000) + `"}`)
+			b.layers()
+			for i := range many {
+				b.withStep(many[i])
+			}
 		},
 		"no manifest": func(b *box) { b.write("step-one.json", []byte("{}")) },
 		"a config of another image": func(b *box) {
@@ -82,7 +90,7 @@ func TestStepsAreNotTrusted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t)
 			spoil(b)
-			if steps, err := handover.OpenSteps(b.dir, key, b.present, limit); !errors.Is(err, handover.ErrRefused) {
+			if steps, err := handover.OpenSteps(b.dir, many, b.present, limit); !errors.Is(err, handover.ErrRefused) {
 				t.Errorf("%v, %v; want it refused", steps, err)
 			}
 		})

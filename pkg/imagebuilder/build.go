@@ -78,24 +78,28 @@ func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress
 	progress.Done("built")
 
 	progress.Step("handover", "compressing what is new")
-	if err := program.HandOver(ctx, builtImage, options.HandoverDir, plan.Present); err != nil {
+	if err := handOverAll(ctx, program, log.Made, options, plan, progress); err != nil {
 		return result, err
-	}
-	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
-	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
-	if err != nil {
-		return result, err
-	}
-	if plan.Cache != nil {
-		if err := handOverSteps(ctx, program, log.Made, options, plan, settled, form); err != nil {
-			if ctx.Err() != nil {
-				return result, err
-			}
-			progress.Note("warning: nothing of these steps is kept: %v", err)
-		}
 	}
 	progress.Done("handed over")
 	return result, nil
+}
+
+// handOverAll hands over the image and, where that is kept, what the steps left.
+func handOverAll(ctx context.Context, program *buildah.Program, made map[buildah.StepAt]string, options BuildOptions, plan plan, progress *steplog.Progress) error {
+	if err := program.HandOver(ctx, builtImage, options.HandoverDir, plan.Present); err != nil {
+		return err
+	}
+	form := handover.Form{Base: plan.DiffIDs, Epoch: plan.Epoch, Compression: options.Compression}
+	settled, err := handover.Settle(ctx, options.HandoverDir, plan.Present, form)
+	if err != nil || plan.Cache == nil {
+		return err
+	}
+	err = handOverSteps(ctx, program, made, options.HandoverDir, plan, settled, form)
+	if err != nil && ctx.Err() == nil {
+		progress.Note("warning: nothing of these steps is kept: %v", err)
+	}
+	return ctx.Err()
 }
 
 // buildFlags: one commit for each stage instead of one for each instruction, unless

@@ -14,6 +14,10 @@
 // Push lays the config on that. Where a build has a pod for each architecture, the last Push joins their
 // images by an index.
 //
+// Where what single steps leave is kept, Prepare puts into the store what this build can
+// use of it, Build hands over what the steps left that ran, and Push keeps that, for this
+// pool and architecture alone.
+//
 // What the config layer must know of the base's file system is an index, kept as
 // an artifact beside the images; it is learned by streaming the base once.
 package imagebuilder

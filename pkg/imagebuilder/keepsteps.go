@@ -18,14 +18,14 @@ import (
 // handOverSteps hands over what each step left that ran, after the image itself and
 // from what became of that. Where it fails nothing of the steps is handed over, and
 // the image is none the worse.
-func handOverSteps(ctx context.Context, program *buildah.Program, made map[buildah.StepAt]string, options BuildOptions, plan plan, settled handover.Settled, form handover.Form) error {
+func handOverSteps(ctx context.Context, program *buildah.Program, made map[buildah.StepAt]string, dir string, plan plan, settled handover.Settled, form handover.Form) error {
 	keys := plan.Cache.all()
-	err := pushSteps(ctx, program, made, options.HandoverDir, plan, settled)
+	err := pushSteps(ctx, program, made, dir, plan, settled)
 	if err == nil {
-		err = settled.Steps(ctx, options.HandoverDir, keys, plan.Present, form)
+		err = settled.Steps(ctx, dir, keys, plan.Present, form)
 	}
 	if err != nil {
-		return errors.Join(err, handover.DropSteps(options.HandoverDir, keys))
+		return errors.Join(err, handover.DropSteps(dir, keys))
 	}
 	return nil
 }

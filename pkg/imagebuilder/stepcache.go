@@ -54,6 +54,10 @@ type stepDocument struct {
 	Steps   map[string]stepImage `json:"steps"`
 }
 
+// maxImageLayers is up to how many layers of an image every runtime can mount
+// (Docker's overlay2 has the least). With what each step leaves kept, each can make one.
+const maxImageLayers = 127
+
 var errStepDocument = errors.New("it is damaged")
 
 // parseSteps reads the artifact's content. What it tells of is checked: push wrote
@@ -113,6 +117,10 @@ func (p *preparation) loadSteps(ctx context.Context, file *dockerfile.File, imag
 	cache, err := p.planSteps(file, image)
 	if err != nil {
 		return err
+	}
+	if most := len(image.Layers) + len(cache.all()); most > maxImageLayers {
+		p.progress.Note("warning: nothing is kept of single steps: the image could have %d layers, %d are the most; join instructions", most, maxImageLayers)
+		return nil
 	}
 	p.plan.Cache = cache
 	document, err := p.readSteps(ctx, cache)
@@ -184,8 +192,8 @@ func (p *preparation) readSteps(ctx context.Context, cache *stepCache) (stepDocu
 
 // pullSteps brings images into the store, where the layers of the base are already.
 func (p *preparation) pullSteps(ctx context.Context, driver buildah.Driver, images map[string]stepImage) error {
-	repository, _, _ := strings.Cut(p.plan.Cache.Tag, "@")
-	server, err := serveSteps(ctx, images, p.clients.Push, repository[:strings.LastIndexByte(repository, ':')])
+	tag := p.plan.Cache.Tag
+	server, err := serveSteps(ctx, images, p.clients.Push, tag[:strings.LastIndexByte(tag, ':')])
 	if err != nil {
 		return err
 	}

@@ -355,6 +355,30 @@ func TestOnlyTheNewestCacheStays(t *testing.T) {
 	}
 }
 
+// TestTooManySteps: then the image is built as without a cache.
+func TestTooManySteps(t *testing.T) {
+	for steps, most := range map[int]bool{maxImageLayers - 3: true, maxImageLayers - 2: false} {
+		in := newInputs(t, ignition)
+		text, err := dockerfile.Render(dockerfile.Configs{Base: in.pushBase(t)}, "FROM configs AS final\n"+strings.Repeat("ENV A=b\n", steps))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs := newVolumes(t)
+		buildahtest.Fake(t, "exit 0")
+		if _, err := Prepare(context.Background(), PrepareOptions{
+			Access: in.access(), WorkDir: dirs.work, StorageDir: dirs.storage, MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
+			BaseImage: in.server.Host + "/os/base:1", FinalImage: in.server.Host + lastFinal, BuildCache: names.BuildCacheID("worker", "1"),
+			DockerfileDir: filepath.Dir(in.write(t, "dockerfile/0000", text)), DockerfileSHA256: names.Content([]byte(text)),
+		}, in.progress(PrepareSteps)); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := dirs.work.readPlan()
+		if err != nil || (plan.Cache != nil) != most || strings.Contains(in.log.String(), "join instructions") == most {
+			t.Errorf("%d steps: cache %v, %v\n%s", steps, plan.Cache, err, in.log.String())
+		}
+	}
+}
+
 func FuzzParseSteps(f *testing.F) {
 	f.Add([]byte(`{"steps":{"a":{"config":"e30=","layers":[]}}}`))
 	f.Add([]byte(`{"steps":{"a":{"config":"eyJyb290ZnMiOnsiZGlmZl9pZHMiOlsiYSJdfX0=","layers":[{"digest":"sha256:1","size":1}]}}}`))

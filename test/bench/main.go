@@ -72,6 +72,7 @@ func run(ctx context.Context, o options) (err error) {
 		{"first builds on a new base", b.warmUp},
 		{"rounds", b.rounds},
 		{"new configs on known steps", b.orders},
+		{"edits of a Dockerfile whose steps are kept", b.edits},
 		{"configs of many sizes", b.sizes},
 		{"a large base", b.largeBase},
 		{"the same inputs again", b.again},

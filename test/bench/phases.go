@@ -34,6 +34,7 @@ type bench struct {
 	layers                       map[string]figure.Samples
 
 	configFirst, configLast []measure.Build
+	coldEdit, warmEdit      []measure.Build
 	bySize                  map[string][]measure.Build
 	firstLarge              measure.Build
 	large                   []measure.Build

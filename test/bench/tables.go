@@ -25,7 +25,7 @@ func between(from, to measure.Mark) func(measure.Build) float64 {
 func labelToImage(b measure.Build) float64 { return b.Since("", measure.Annotated) }
 
 func (b *bench) tables() []figure.Table {
-	return []figure.Table{b.configOnlyTable(), b.oneRunTable(), b.ordersTable(), b.sizesTable(), b.againTable(), b.podTable(), b.writesTable(), b.memoryTable(), b.layerTable(), b.renderTable()}
+	return []figure.Table{b.configOnlyTable(), b.oneRunTable(), b.ordersTable(), b.editsTable(), b.sizesTable(), b.againTable(), b.podTable(), b.writesTable(), b.memoryTable(), b.layerTable(), b.renderTable()}
 }
 
 func (b *bench) configOnlyTable() figure.Table {

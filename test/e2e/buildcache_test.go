@@ -76,22 +76,22 @@ func TestBuildCache(t *testing.T) {
 			s.t.Errorf("%d bytes were pushed", pushed)
 		}
 	})
+	_, err := cluster.Kubectl(s.ctx, "annotate", "machineconfigpool/"+worker, api.AnnotationRebuild+"=again")
+	s.must(err)
+	rebuilt := s.files(s.built(config))
 	s.prove("a rebuild runs all steps", func(s *scenario) {
-		_, err := cluster.Kubectl(s.ctx, "annotate", "machineconfigpool/"+worker, api.AnnotationRebuild+"=again")
-		s.must(err)
-		is := s.files(s.built(config))
 		for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
-			if is[name].Content == was[name].Content {
-				s.t.Errorf("/%s is still %q", name, is[name].Content)
+			if rebuilt[name].Content == was[name].Content {
+				s.t.Errorf("/%s is still %q", name, was[name].Content)
 			}
 		}
-		was = is
 	})
+
+	s.customDockerfile(cachedFile(unique, "three"))
+	third := s.files(s.built(config))
 	s.prove("what it made is used from then on", func(s *scenario) {
-		s.customDockerfile(cachedFile(unique, "three"))
-		is := s.files(s.built(config))
-		if is["etc/second"].Content != was["etc/second"].Content || is["etc/last"].Content != "three\n" {
-			s.t.Errorf("/etc/second was %q and is %q, /etc/last is %q", was["etc/second"].Content, is["etc/second"].Content, is["etc/last"].Content)
+		if third["etc/second"].Content != rebuilt["etc/second"].Content || third["etc/last"].Content != "three\n" {
+			s.t.Errorf("/etc/second was %q and is %q, /etc/last is %q", rebuilt["etc/second"].Content, third["etc/second"].Content, third["etc/last"].Content)
 		}
 	})
 	s.prove("another pool runs all steps", func(s *scenario) {
@@ -106,7 +106,7 @@ func TestBuildCache(t *testing.T) {
 		})
 		image, err := cluster.OpenImage(pullspec)
 		s.must(err)
-		if is := s.files(image); is["etc/second"].Content == was["etc/second"].Content {
+		if is := s.files(image); is["etc/second"].Content == third["etc/second"].Content {
 			s.t.Errorf("/etc/second is what it is in the other pool: %q", is["etc/second"].Content)
 		}
 	})
@@ -122,10 +122,41 @@ func TestBuildCache(t *testing.T) {
 		}
 		s.must(cluster.OptOut(s.ctx, worker))
 		s.eventually("the build cache is deleted", func() error {
-			if _, err := cluster.OpenImage(tag); err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
-				return fmt.Errorf("reading %s: %v", tag, err)
+			_, err := cluster.OpenImage(tag)
+			switch {
+			case err == nil:
+				return fmt.Errorf("%s is still there", tag)
+			case strings.Contains(err.Error(), "MANIFEST_UNKNOWN"):
+				return nil
+			default:
+				return err
 			}
-			return nil
 		})
 	})
+}
+
+// TestBuildCacheBelowTheConfig: with the config last, an edit begins at the first step
+// that is another one, for another config too.
+func TestBuildCacheBelowTheConfig(t *testing.T) {
+	s := newScenario(t)
+	s.configure(map[string]string{api.KeyBuildCache: api.BuildCacheRegistry, api.KeyConfigLayerOrder: api.ConfigLayerLast})
+	unique := time.Now().String()
+	s.customDockerfile(cachedFile(unique, "one"))
+	const before, after = "rendered-worker-below-1", "rendered-worker-below-2"
+	s.addWorkers(live.FileConfig(before, "/etc/generation", "one"))
+	s.must(cluster.OptIn(s.ctx, worker))
+	was := s.files(s.built(before))
+
+	s.customDockerfile(cachedFile(unique, "two"))
+	s.must(cluster.SetMachineConfig(s.ctx, live.FileConfig(after, "/etc/generation", "two")))
+	s.must(cluster.Target(s.ctx, worker, after))
+	is := s.files(s.built(after))
+	for _, name := range []string{"etc/first", "etc/second", "etc/tool"} {
+		if is[name].Content != was[name].Content || len(is[name].Content) < 8 {
+			t.Errorf("/%s was %q and is %q", name, was[name].Content, is[name].Content)
+		}
+	}
+	if is["etc/last"].Content != "two\n" || is["etc/generation"].Content != "two" {
+		t.Errorf("/etc/last is %q, /etc/generation %q", is["etc/last"].Content, is["etc/generation"].Content)
+	}
 }

@@ -103,7 +103,20 @@ func (s *Session) run(ctx context.Context, pool string, seen func(context.Contex
 	if err := s.AddPool(ctx, pool, config); err != nil {
 		return Build{}, err
 	}
-	t, err := follow(ctx, s.Cluster, pool, config)
+	return s.measure(ctx, Build{Config: config}, pool, func() error { return s.OptIn(ctx, pool) }, seen)
+}
+
+// Edit gives a pool another custom Dockerfile once it has been built, and follows the
+// build as Run does, from the edit instead of the label.
+func (s *Session) Edit(ctx context.Context, pool string, built Build, dockerfile string) (Build, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	return s.measure(ctx, built, pool, func() error { return s.SetDockerfile(ctx, pool, dockerfile) }, nil)
+}
+
+// measure follows the build that begin asks for; before is the pool's last one.
+func (s *Session) measure(ctx context.Context, before Build, pool string, begin func() error, seen func(context.Context, *timeline) error) (Build, error) {
+	t, err := follow(ctx, s.Cluster, pool, before.Config, before.Image)
 	if err != nil {
 		return Build{}, err
 	}
@@ -115,12 +128,12 @@ func (s *Session) run(ctx context.Context, pool string, seen func(context.Contex
 	if err := pause(ctx, quiet); err != nil {
 		return Build{}, err
 	}
-	before, err := s.syncs(ctx)
+	syncs, err := s.syncs(ctx)
 	if err != nil {
 		return Build{}, err
 	}
 	labelled := time.Now()
-	if err := s.OptIn(ctx, pool); err != nil {
+	if err := begin(); err != nil {
 		return Build{}, err
 	}
 	if seen != nil {
@@ -141,7 +154,7 @@ func (s *Session) run(ctx context.Context, pool string, seen func(context.Contex
 		return Build{}, err
 	}
 	after, err := s.syncs(ctx)
-	build.Syncs = after - before
+	build.Syncs = after - syncs
 	return build, err
 }
 

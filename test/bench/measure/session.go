@@ -27,6 +27,8 @@ type Session struct {
 	*live.Cluster
 	// ConfigLayerOrder is what PushTo sets; empty for the product's default.
 	ConfigLayerOrder string
+	// BuildCache is what PushTo sets; empty for the product's default.
+	BuildCache string
 	// MakeConfig makes the rendered configs of the builds.
 	MakeConfig func(name string, random *rand.Rand) (*mcfgv1.MachineConfig, error)
 	// BaseBytes is the compressed size of the base image.
@@ -114,10 +116,18 @@ func (s *Session) PushTo(ctx context.Context, repository string, dockerfiles ...
 	if s.ConfigLayerOrder != "" {
 		settings[api.KeyConfigLayerOrder] = s.ConfigLayerOrder
 	}
+	if s.BuildCache != "" {
+		settings[api.KeyBuildCache] = s.BuildCache
+	}
 	return errors.Join(
 		s.SetConfigMap(ctx, api.ConfigMapBuildConfig, settings),
 		s.SetConfigMap(ctx, api.ConfigMapCustomDockerfile, custom),
 	)
+}
+
+// SetDockerfile gives one pool a custom Dockerfile, and all others none.
+func (s *Session) SetDockerfile(ctx context.Context, pool, text string) error {
+	return s.SetConfigMap(ctx, api.ConfigMapCustomDockerfile, map[string]string{pool: text})
 }
 
 // newConfig makes a rendered config that no other build of the session has.

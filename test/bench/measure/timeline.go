@@ -32,6 +32,8 @@ const (
 // seconds only.
 type timeline struct {
 	pool, config string
+	// before is the image that the pool has already; empty for none.
+	before string
 
 	mu    sync.Mutex
 	marks map[Mark]time.Time
@@ -44,10 +46,10 @@ type timeline struct {
 }
 
 // follow begins a timeline that goes on until the context ends. The pool must
-// exist and no build of it.
-func follow(ctx context.Context, c *live.Cluster, pool, config string) (*timeline, error) {
+// exist and no build of it; before is the image that it has, if it has one.
+func follow(ctx context.Context, c *live.Cluster, pool, config, before string) (*timeline, error) {
 	t := &timeline{
-		pool: pool, config: config, marks: map[Mark]time.Time{},
+		pool: pool, config: config, before: before, marks: map[Mark]time.Time{},
 		ended: make(chan error, 1), created: make(chan *corev1.Pod, 1),
 	}
 	podClient := c.Clients.Core.CoreV1().Pods(live.Namespace)
@@ -123,7 +125,7 @@ func (t *timeline) poolEvent(pool *mcfgv1.MachineConfigPool, now time.Time) {
 		return
 	}
 	image := pool.Annotations[api.AnnotationNewestImage]
-	if image != "" && pool.Annotations[api.AnnotationImageConfig] == t.config {
+	if image != t.before && pool.Annotations[api.AnnotationImageConfig] == t.config {
 		t.mark(Annotated, now)
 		t.image = image
 		t.end(nil)
