@@ -18,7 +18,7 @@
 // layer at its end (buildah: --layers=false).
 //
 // It follows what OpenShift generates, instruction by instruction; test/s2i holds
-// it to the published library, and docs/design/0018-source-to-image.md says where the two
+// it to the published library, and docs/design/0020-source-to-image.md says where the two
 // differ on purpose.
 //
 // The package is pure: it reads the fs.FS that it is given and nothing else.

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestMeantDifferences holds both sides to what docs/design/0018-source-to-image.md says:
+// TestMeantDifferences holds both sides to what docs/design/0020-source-to-image.md says:
 // when the library changes, a row is to be taken out.
 func TestMeantDifferences(t *testing.T) {
 	says := func(part string) func(*testing.T, result) {
