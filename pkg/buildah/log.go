@@ -18,8 +18,8 @@ type Log struct {
 	Cause         string // what buildah says of its failure
 	committing    bool
 	// Made are the images that steps left which ran.
-	Made   map[StepAt]string
-	cached bool // the current step did not run
+	Made map[StepAt]string
+	left leftImages
 }
 
 // StepAt is a place in a Dockerfile, both counted from 1.
@@ -78,14 +78,15 @@ func (b *Log) follow(line string) {
 	}
 	if match := begin.FindStringSubmatch(line); match != nil {
 		b.Stage, b.Number, b.Text = atoi(match[1]), atoi(match[2]), match[3]
-		b.Output, b.cached = *NewTail(), false
+		b.Output = *NewTail()
+		b.left.begin(StepAt{b.Stage, b.Number}, b.Made)
 		return
 	}
 	if cachedLine.MatchString(line) {
-		b.cached = true
+		b.left.cached = true
 	}
-	if match := madeLine.FindStringSubmatch(line); match != nil && !b.cached {
-		b.Made[StepAt{b.Stage, b.Number}] = match[1]
+	if match := madeLine.FindStringSubmatch(line); match != nil {
+		b.left.image(match[1], b.Made)
 	}
 	if match := errorLine.FindStringSubmatch(line); match != nil {
 		b.Cause = match[1]
