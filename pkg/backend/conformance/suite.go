@@ -170,7 +170,7 @@ func abandonAHangingRun(b *bench) {
 	hangs := b.one("the build terminates", func(o backend.Observation) bool {
 		return o.Deleting && !o.GoneBy.IsZero() && !slices.ContainsFunc(o.Parts, func(p backend.Part) bool { return p.Runs })
 	})
-	b.must(b.Backend.Abandon(b.t.Context(), backend.Observation{RenderedConfig: hangs.RenderedConfig, UID: "another"}))
+	b.must(b.Backend.Abandon(b.t.Context(), backend.Observation{RenderedConfig: hangs.RenderedConfig, Builder: hangs.Builder, UID: "another"}))
 	b.one("another run is not taken for it", func(o backend.Observation) bool { return o.UID == hangs.UID })
 	b.must(b.Backend.Abandon(b.t.Context(), hangs))
 	b.none()

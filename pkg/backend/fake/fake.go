@@ -220,7 +220,7 @@ func (b *Backend) going(o backend.Observation) *backend.Observation {
 	case !o.Deleting || b.held[o.RenderedConfig]:
 		return &o
 	case o.RunDeleting:
-		return &backend.Observation{Pool: o.Pool, RenderedConfig: o.RenderedConfig, ID: o.ID, RebuildToken: o.RebuildToken, Object: o.Object}
+		return &backend.Observation{Pool: o.Pool, RenderedConfig: o.RenderedConfig, Builder: o.Builder, ID: o.ID, RebuildToken: o.RebuildToken, Object: o.Object}
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func (b *Backend) change(config string, how func(backend.Observation) *backend.O
 		b.notify(was, is)
 	}
 	if existed && after == nil {
-		b.notify(&backend.Observation{Pool: before.Pool, RenderedConfig: before.RenderedConfig, ID: before.ID, Object: before.Object}, nil)
+		b.notify(&backend.Observation{Pool: before.Pool, RenderedConfig: before.RenderedConfig, Builder: before.Builder, ID: before.ID, Object: before.Object}, nil)
 	}
 }
 
