@@ -87,8 +87,8 @@ bench-scale: test-setup ## Measure the controller with 100 and 1,000 pools, with
 	MOB_TEST_BINARIES="$$($(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl)" $(GO) run ./test/bench/scale $(ARGS)
 
 .PHONY: demo
-demo: cluster-images ## Show the product at work on a cluster made for it (needs root)
-	$(GO) run ./test/e2e/demo $(ARGS)
+demo: cluster-images ## Show the product at work on a cluster made for it; BUILDER=openshift-image-builder by Builds (needs root)
+	$(GO) run ./test/e2e/demo $(if $(BUILDER),--builder=$(BUILDER)) $(ARGS)
 
 ##@ Cluster (needs root)
 

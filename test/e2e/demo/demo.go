@@ -9,9 +9,11 @@ import (
 	"strings"
 	"time"
 
+	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -31,9 +33,10 @@ var (
 // demo is one showing.
 type demo struct {
 	*live.Cluster
-	out    *screen
-	begin  time.Time
-	before map[string]live.File // the files of the image before
+	out     *screen
+	builder string // one of the api.Builder values
+	begin   time.Time
+	before  map[string]live.File // the files of the image before
 }
 
 func (d *demo) install(ctx context.Context) error {
@@ -43,6 +46,14 @@ func (d *demo) install(ctx context.Context) error {
 		return err
 	}
 	if err := d.Reset(ctx); err != nil {
+		return err
+	}
+	if d.builder == api.BuilderOpenShift {
+		d.out.line("and, from manifests/builds/, the Build kind of build.openshift.io with build-executor, which runs it\n")
+		if err := d.DeployBuilds(ctx); err != nil {
+			return err
+		}
+	} else if err := d.RemoveBuilds(ctx); err != nil {
 		return err
 	}
 	if err := d.show(ctx, "get", "nodes"); err != nil {
@@ -123,7 +134,7 @@ func (d *demo) settings(ctx context.Context) error {
 		return err
 	}
 	if err := d.SetConfigMap(ctx, api.ConfigMapBuildConfig, map[string]string{
-		api.KeyFinalImagePullspec: d.Registry + "/demo/os-images", api.KeyMaxBuildRetries: "0",
+		api.KeyFinalImagePullspec: d.Registry + "/demo/os-images", api.KeyMaxBuildRetries: "0", api.KeyImageBuilderType: d.builder,
 	}); err != nil {
 		return err
 	}
@@ -167,11 +178,26 @@ func (d *demo) broken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.show(ctx, "logs", "--tail=6", "pod/build-"+p.Spec.Configuration.Name); err != nil {
+	if err := d.show(ctx, "logs", "--tail=6", "pod/"+d.podOf(p.Spec.Configuration.Name)); err != nil {
 		return err
 	}
 	d.out.line("\nThe pool still names the last good image: %s", p.Annotations[api.AnnotationNewestImage])
 	return nil
+}
+
+// pods selects the pods of builds, and podOf names that of a config.
+func (d *demo) pods() string {
+	if d.builder == api.BuilderOpenShift {
+		return buildv1.BuildLabel
+	}
+	return api.LabelBuildPod
+}
+
+func (d *demo) podOf(config string) string {
+	if d.builder == api.BuilderOpenShift {
+		return names.BuildPod(names.Build(config))
+	}
+	return names.Build(config)
 }
 
 // show runs kubectl and shows what it prints.

@@ -40,7 +40,7 @@ type outcome struct {
 func (d *demo) follow(ctx context.Context, change func(context.Context) error, done func(*mcfgv1.MachineConfigPool) bool) (outcome, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	builds, err := d.WatchBuilds(ctx)
+	builds, err := d.WatchPods(ctx, d.pods())
 	if err != nil {
 		return outcome{}, err
 	}

@@ -47,6 +47,10 @@ func (d *demo) result(ctx context.Context, from string, build outcome) error {
 
 // timings shows what the containers of the build pod say of their own work.
 func (d *demo) timings(pod *corev1.Pod) {
+	if d.builder == api.BuilderOpenShift {
+		d.durations(pod)
+		return
+	}
 	results := live.Results(pod)
 	var parts []string
 	var pulled, pushed int64
@@ -61,6 +65,17 @@ func (d *demo) timings(pod *corev1.Pod) {
 	}
 	d.out.line("The builder's own work: %s; %.1f KiB pulled, %.1f KiB pushed. The rest is the kubelet's.",
 		strings.Join(parts, ", "), float64(pulled)/1024, float64(pushed)/1024)
+}
+
+// durations shows how long the containers of a Build's pod took.
+func (d *demo) durations(pod *corev1.Pod) {
+	var parts []string
+	for _, c := range live.Containers(pod) {
+		if t := c.State.Terminated; t != nil {
+			parts = append(parts, fmt.Sprintf("%s %.0f s", c.Name, t.FinishedAt.Sub(t.StartedAt.Time).Seconds()))
+		}
+	}
+	d.out.line("The containers of pod %s, to the second: %s.", pod.Name, strings.Join(parts, ", "))
 }
 
 // shown is how many files of an image are listed.

@@ -26,7 +26,12 @@ type History struct {
 
 // WatchBuilds begins a history, which goes on until the context ends.
 func (c *Cluster) WatchBuilds(ctx context.Context) (*History, error) {
-	options := metav1.ListOptions{LabelSelector: api.LabelBuildPod}
+	return c.WatchPods(ctx, api.LabelBuildPod)
+}
+
+// WatchPods is WatchBuilds for the pods that a label selector selects.
+func (c *Cluster) WatchPods(ctx context.Context, selector string) (*History, error) {
+	options := metav1.ListOptions{LabelSelector: selector}
 	client := c.Clients.Core.CoreV1().Pods(Namespace)
 	list, err := client.List(ctx, options)
 	if err != nil {
