@@ -74,7 +74,7 @@ func readBelow(dir, file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	return root.ReadFile(strings.TrimPrefix(file, "/"))
 }
 
@@ -92,7 +92,7 @@ func treeOfDir(dir string) (*configlayer.Tree, error) {
 		in.CloseWithError(err)
 	}()
 	err := builder.AddLayer("", out)
-	out.Close()
+	_ = out.Close()
 	if err != nil {
 		return nil, fmt.Errorf("reading the base image's files: %w", err)
 	}
@@ -206,10 +206,10 @@ func extract(layer layerWriter, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	out, in := io.Pipe()
 	go func() { in.CloseWithError(layer.WriteTar(in)) }()
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	members := tar.NewReader(out)
 	var headers []*tar.Header
 	for {
