@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,10 @@ func ForBuild(b *buildv1.Build, o BuildOptions) (*corev1.Pod, error) {
 	if len(text) > maxBuild {
 		return nil, fmt.Errorf("as JSON the Build has %d bytes, and a pod takes %d; shorten source.dockerfile, or put it into a ConfigMap of source.configMaps", len(text), maxBuild)
 	}
+	bare, err := encode(withoutLogins(b))
+	if err != nil {
+		return nil, err
+	}
 	step := api.ContainerDockerBuild
 	if b.Spec.Strategy.SourceStrategy != nil {
 		step = api.ContainerSourceBuild
@@ -53,16 +58,31 @@ func ForBuild(b *buildv1.Build, o BuildOptions) (*corev1.Pod, error) {
 	pod.Labels = map[string]string{buildv1.BuildLabel: names.BuildLabel(b.Name)}
 	pod.Annotations[buildv1.BuildAnnotation] = b.Name
 	pod.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: buildv1.GroupVersion.String(), Kind: "Build", Name: b.Name, UID: b.UID, Controller: ptr(true),
+		APIVersion: buildv1.GroupVersion.String(), Kind: "Build", Name: b.Name, UID: b.UID, Controller: ptr(true), BlockOwnerDeletion: ptr(true),
 	}}
 	pod.Spec.ServiceAccountName = b.Spec.ServiceAccount
 	pod.Spec.ActiveDeadlineSeconds = ptr(executor.Deadline(b))
 	pod.Spec.NodeSelector = map[string]string{}
 	maps.Copy(pod.Spec.NodeSelector, b.Spec.NodeSelector)
 	pod.Spec.NodeSelector[corev1.LabelOSStable] = "linux"
-	p := buildPod{assembly{pod, b.Spec.Resources}, b, o, text}
+	p := buildPod{assembly{pod, b.Spec.Resources}, b, o, text, bare}
 	p.containers(step)
 	return pod, nil
+}
+
+// withoutLogins is a Build as those see it who do not fetch its source.
+func withoutLogins(b *buildv1.Build) *buildv1.Build {
+	git := b.Spec.Source.Git
+	if git == nil {
+		return b
+	}
+	bare := b.DeepCopy()
+	bare.Spec.Source.Git.ProxyConfig = buildv1.ProxyConfig{}
+	if u, err := url.Parse(git.URI); err == nil && u.User != nil {
+		u.User = nil
+		bare.Spec.Source.Git.URI = u.String()
+	}
+	return bare
 }
 
 // encode writes a Build as its pod reads it.
@@ -81,7 +101,8 @@ type buildPod struct {
 	assembly
 	build   *buildv1.Build
 	options BuildOptions
-	text    string
+	text    string // of the Build
+	bare    string // without the logins that its source's address and proxies may have
 }
 
 func (p *buildPod) containers(step string) {
@@ -197,7 +218,11 @@ func (p *buildPod) push() *corev1.Container {
 
 func (p *buildPod) container(name, image, command string, security *corev1.SecurityContext) *corev1.Container {
 	c := p.assembly.container(name, image, command, security)
-	c.Env = []corev1.EnvVar{{Name: api.EnvBuild, Value: escapeReferences(p.text)}}
+	text := p.bare
+	if name == api.ContainerGitClone {
+		text = p.text
+	}
+	c.Env = []corev1.EnvVar{{Name: api.EnvBuild, Value: escapeReferences(text)}}
 	return c
 }
 

@@ -161,6 +161,28 @@ func TestBuildPodSecurity(t *testing.T) {
 	}
 }
 
+// TestLoginOfTheSourceIsForWhoFetchesIt alone.
+func TestLoginOfTheSourceIsForWhoFetchesIt(t *testing.T) {
+	const login, through = "hunter2", "proxypass"
+	b := dockerBuild()
+	proxy := "http://user:" + through + "@proxy.example.com:1"
+	b.Spec.Source.Git.URI, b.Spec.Source.Git.HTTPProxy = "https://user:"+login+"@git.example.com/app.git", &proxy
+	pod := podOf(t, b, buildOptions)
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		for _, secret := range []string{login, through} {
+			if has := strings.Contains(c.Env[0].Value, secret); has != (c.Name == api.ContainerGitClone) {
+				t.Errorf("container %s has %s: %t", c.Name, secret, has)
+			}
+		}
+		if !strings.Contains(c.Env[0].Value, "git.example.com/app.git") {
+			t.Errorf("container %s does not know the source", c.Name)
+		}
+	}
+	if b.Spec.Source.Git.HTTPProxy == nil {
+		t.Error("the Build itself was changed")
+	}
+}
+
 func TestBuildTooLong(t *testing.T) {
 	b := sourceBuild()
 	b.Annotations = map[string]string{"a": strings.Repeat("x", maxBuild)}

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/command"
@@ -29,6 +30,8 @@ type File struct {
 	configs Configs // of a rendered file
 	stages  []stage
 	images  []string
+	// numbered are the lines that name a stage by its number.
+	numbered []int
 }
 
 // stage is one FROM and what follows it.
@@ -67,7 +70,7 @@ func Parse(custom string) (*File, error) {
 	if err := linter.problems.err(); err != nil {
 		return nil, err
 	}
-	file.stages, file.images = linter.stages, linter.externalImages()
+	file.stages, file.images, file.numbered = linter.stages, linter.externalImages(), linter.numbered
 	return file, nil
 }
 
@@ -110,6 +113,20 @@ func (f *File) NeedsBuild() bool {
 // FROM, COPY --from and RUN --mount, each once, in order of appearance. Default
 // values of ARG are applied.
 func (f *File) Images() []string { return f.images }
+
+// FitsContext returns nil for a text that means the same behind a further stage
+// before configs, as Configs.InContext makes one: where it does not, the line.
+func (f *File) FitsContext() error {
+	for _, line := range f.numbered {
+		return fmt.Errorf("line %d names a stage by its number; use its name", line)
+	}
+	for _, s := range f.stages {
+		if strings.EqualFold(s.name, stageBuilder) {
+			return fmt.Errorf("line %d: the stage name %q is taken; use another", s.steps[0].line, s.name)
+		}
+	}
+	return nil
+}
 
 // Configs returns what the configs stage is made of; zero for a file that was not
 // rendered.

@@ -20,6 +20,7 @@ type linter struct {
 	locals   environment // ARGs and ENVs of the current stage
 	images   []string
 	forward  []reference // names used before any stage had them
+	numbered []int       // lines that name a stage by its number
 }
 
 // reference is a use of a name, kept until all stages are known.
@@ -213,6 +214,7 @@ func (l *linter) refer(line int, verb, name string) {
 		if current := len(l.stages); index < 0 || index >= current {
 			l.problems.addf(line, "%s=%s: there is no earlier stage of that number (0 is %s)", verb, name, StageConfigs)
 		}
+		l.numbered = append(l.numbered, line)
 		return
 	}
 	l.forward = append(l.forward, reference{line: line, name: name, verb: verb})

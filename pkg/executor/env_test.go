@@ -100,7 +100,10 @@ func TestNeeds(t *testing.T) {
 		ref := func(name string) *corev1.LocalObjectReference { return &corev1.LocalObjectReference{Name: name} }
 		yes := true
 		b.Spec.Source.SourceSecret = ref("source")
-		b.Spec.Source.Images = []buildv1.ImageSource{{PullSecret: ref("image")}}
+		b.Spec.Source.Images = []buildv1.ImageSource{{
+			From: corev1.ObjectReference{Kind: "DockerImage", Name: "registry.example.com/tools:1"}, PullSecret: ref("image"),
+			Paths: []buildv1.ImageSourcePath{{SourcePath: "/a", DestinationDir: "a"}},
+		}}
 		b.Spec.Source.Secrets = []buildv1.SecretBuildSource{{Secret: *ref("input")}}
 		b.Spec.Source.ConfigMaps = []buildv1.ConfigMapBuildSource{{ConfigMap: *ref("map")}}
 		b.Spec.Output.PushSecret = ref("push")
@@ -108,10 +111,13 @@ func TestNeeds(t *testing.T) {
 		s.PullSecret = ref("pull")
 		s.Env = []corev1.EnvVar{{Name: "A", ValueFrom: secretKey("input", "key")}, {Name: "B", ValueFrom: mapKey("env", "key", true)}}
 		s.Volumes = []buildv1.BuildVolume{
-			{Source: buildv1.BuildVolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "volume"}}},
-			{Source: buildv1.BuildVolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "optional", Optional: &yes}}},
-			{Source: buildv1.BuildVolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: *ref("volume-map")}}},
+			{Name: "a", Source: buildv1.BuildVolumeSource{Type: "Secret", Secret: &corev1.SecretVolumeSource{SecretName: "volume"}}, Mounts: []buildv1.BuildVolumeMount{{DestinationPath: "/a"}}},
+			{Name: "b", Source: buildv1.BuildVolumeSource{Type: "Secret", Secret: &corev1.SecretVolumeSource{SecretName: "optional", Optional: &yes}}, Mounts: []buildv1.BuildVolumeMount{{DestinationPath: "/b"}}},
+			{Name: "c", Source: buildv1.BuildVolumeSource{Type: "ConfigMap", ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: *ref("volume-map")}}, Mounts: []buildv1.BuildVolumeMount{{DestinationPath: "/c"}}},
 		}
+	}
+	if problems := Validate(newBuild(everything)); len(problems) > 0 {
+		t.Fatal(problems)
 	}
 	all := References{
 		Secrets:    []string{"image", "input", "pull", "push", "source", "volume"},
@@ -122,12 +128,13 @@ func TestNeeds(t *testing.T) {
 		pod   *corev1.Pod
 		want  References
 	}{
-		"to begin":       {newBuild(everything), nil, all},
-		"while it waits": {newBuild(everything, phase("Pending")), newPod(corev1.PodPending), References{Secrets: []string{"push"}}},
-		"while it runs":  {newBuild(everything, running), newPod(corev1.PodRunning), References{}},
-		"at the end":     {newBuild(everything, phase("Complete")), nil, References{}},
-		"to cancel":      {newBuild(everything, cancelled), nil, References{}},
-		"of a small one": {newBuild(), nil, References{ConfigMaps: []string{api.ConfigMapRegistries}}},
+		"to begin":                 {newBuild(everything), nil, all},
+		"while it waits":           {newBuild(everything, phase("Pending")), newPod(corev1.PodPending), References{Secrets: []string{"push"}}},
+		"while it runs":            {newBuild(everything, running), newPod(corev1.PodRunning), References{}},
+		"at the end":               {newBuild(everything, phase("Complete")), nil, References{}},
+		"to cancel":                {newBuild(everything, cancelled), nil, References{}},
+		"of one that is not valid": {newBuild(everything, func(b *buildv1.Build) { b.Spec.Source.Secrets[0].Secret.Name = "a/b" }), nil, References{}},
+		"of a small one":           {newBuild(), nil, References{ConfigMaps: []string{api.ConfigMapRegistries}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(row.want, Needs(row.build, row.pod)); diff != "" {

@@ -163,7 +163,7 @@ func follow(b *buildv1.Build, w World, now time.Time) Plan {
 	}
 	status := b.Status.DeepCopy()
 	status.Phase, status.Reason, status.Message = o.phase, o.reason, o.message
-	if to := b.Spec.Output.To; to != nil {
+	if to := b.Spec.Output.To; to != nil && status.OutputDockerImageReference == "" {
 		status.OutputDockerImageReference = to.Name
 	}
 	if o.phase == buildv1.BuildPhaseRunning && status.StartTimestamp == nil {

@@ -77,8 +77,9 @@ func validateSource(spec buildv1.BuildSpec, at *field.Path) field.ErrorList {
 
 func validateGit(git buildv1.GitBuildSource, at *field.Path) field.ErrorList {
 	var problems field.ErrorList
+	// It may hold a password.
 	if problem := gitProblem(git.URI); problem != "" {
-		problems = append(problems, field.Invalid(at.Child("uri"), git.URI, problem))
+		problems = append(problems, field.Invalid(at.Child("uri"), "", problem))
 	}
 	// git takes what begins so for an option.
 	if strings.HasPrefix(git.Ref, "-") {
@@ -92,7 +93,6 @@ func validateGit(git buildv1.GitBuildSource, at *field.Path) field.ErrorList {
 			continue
 		}
 		if u, err := url.Parse(*proxy.value); err != nil || u.Scheme == "" || u.Host == "" {
-			// It may hold a password.
 			problems = append(problems, field.Invalid(at.Child(proxy.name), "", "is no URL such as http://proxy.example.com:3128"))
 		}
 	}

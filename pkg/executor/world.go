@@ -26,6 +26,8 @@ type References struct{ Secrets, ConfigMaps []string }
 // no watch tells.
 func Needs(b *buildv1.Build, pod *corev1.Pod) References {
 	switch {
+	case pod == nil && Fresh(b) && len(Validate(b)) > 0:
+		return References{} // it ends by what is wrong with it
 	case pod == nil && Fresh(b):
 		inputs, env := inputs(b), envReferences(b)
 		return References{

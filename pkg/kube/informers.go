@@ -131,7 +131,7 @@ func (in *Informers) Start(ctx context.Context) error {
 		return ErrNotSynced
 	}
 	if in.Builds != nil {
-		return in.Builds.run(ctx)
+		in.Builds.run(ctx)
 	}
 	return nil
 }

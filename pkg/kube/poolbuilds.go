@@ -95,11 +95,22 @@ func (b *Builds) OnServed(notify func()) {
 // Of returns the cached Builds of a pool.
 func (b *Builds) Of(pool string) []*buildv1.Build { return of[*buildv1.Build](b.Informer, pool) }
 
+// patience is how long an answer about Builds is waited for: a cluster that is not
+// well may not give one, and pools are built in pods all the same.
+const patience = 30 * time.Second
+
 // run finds out whether the kind is served, and goes on to until the context ends.
-// It returns when that is known the first time and the cache is filled.
-func (b *Builds) run(ctx context.Context) error {
-	if err := b.look(ctx); err != nil {
-		return err
+// It returns when that is known the first time and the cache is filled, or when no
+// answer came.
+func (b *Builds) run(ctx context.Context) {
+	first, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := wait.PollUntilContextCancel(first, time.Second, true, func(context.Context) (bool, error) {
+		return b.look(ctx) == nil, nil
+	})
+	if err != nil {
+		klog.FromContext(ctx).Info("It is not known whether there are Builds; pools are built without until it is")
+		b.change <- struct{}{}
 	}
 	b.start[1](ctx.Done())
 	go func() {
@@ -120,12 +131,12 @@ func (b *Builds) run(ctx context.Context) error {
 			})
 		}
 	}()
-	return nil
 }
 
 // lookAgain is how discovery is repeated after something changed: half a minute.
 var lookAgain = wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Steps: 8, Jitter: 0.1}
 
+// look asks once, and begins to watch what is served.
 func (b *Builds) look(ctx context.Context) error {
 	list, err := b.clients.Core.Discovery().ServerResourcesForGroupVersion(buildv1.GroupVersion.String())
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -139,7 +150,9 @@ func (b *Builds) look(ctx context.Context) error {
 	}
 	if served {
 		b.start[0](ctx.Done())
-		if !cache.WaitForCacheSync(ctx.Done(), b.Informer.HasSynced) {
+		patient, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if !cache.WaitForCacheSync(patient.Done(), b.Informer.HasSynced) {
 			return ErrNotSynced
 		}
 	}

@@ -1,7 +1,6 @@
 package osbuild
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -10,23 +9,22 @@ import (
 )
 
 // builder is what builds, one of the api.Builder values: what the settings say, or
-// what the cluster has.
-func (in Inputs) builder() string {
-	served := api.BuilderCustomPod
-	if in.BuildsServed {
-		served = api.BuilderOpenShift
+// what the cluster has, where that can do what is asked for. It returns what is in
+// the way of the one that was asked for by name.
+func (in Inputs) builder(custom *dockerfile.File) (string, *Obstacle) {
+	switch {
+	case in.Settings.BuilderType == api.BuilderCustomPod, in.Settings.BuilderType == "" && !in.BuildsServed:
+		return api.BuilderCustomPod, nil
+	case !in.BuildsServed:
+		return "", &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf(
+			"ConfigMap/%s, key %s: is %s, but the cluster serves no Builds of build.openshift.io/v1; install them with build-executor, use %s, or leave the key out",
+			api.ConfigMapBuildConfig, api.KeyImageBuilderType, api.BuilderOpenShift, api.BuilderCustomPod)}
 	}
-	return cmp.Or(in.Settings.BuilderType, served)
-}
-
-// checkBuilder returns what is in the way of the builder that was asked for.
-func checkBuilder(in Inputs) *Obstacle {
-	if in.builder() != api.BuilderOpenShift || in.BuildsServed {
-		return nil
+	obstacle := onlyInPods(in, custom)
+	if obstacle != nil && in.Settings.BuilderType == "" {
+		return api.BuilderCustomPod, nil
 	}
-	return &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf(
-		"ConfigMap/%s, key %s: is %s, but the cluster serves no Builds of build.openshift.io/v1; install them with build-executor, use %s, or leave the key out",
-		api.ConfigMapBuildConfig, api.KeyImageBuilderType, api.BuilderOpenShift, api.BuilderCustomPod)}
+	return api.BuilderOpenShift, obstacle
 }
 
 // maxInlineDockerfile is how large a custom Dockerfile may be that has to fit into a
@@ -35,10 +33,10 @@ func checkBuilder(in Inputs) *Obstacle {
 const maxInlineDockerfile = 50_000
 
 // onlyInPods returns which setting asks for something that Builds cannot do.
-func onlyInPods(in Inputs, configs dockerfile.Configs) *Obstacle {
+func onlyInPods(in Inputs, custom *dockerfile.File) *Obstacle {
 	instead := fmt.Sprintf("; leave it out, or let %s be %s", api.KeyImageBuilderType, api.BuilderCustomPod)
 	switch {
-	case configs.ConfigLast:
+	case in.Settings.ConfigLayerOrder == api.ConfigLayerLast:
 		return &Obstacle{api.ReasonInvalidConfig, fmt.Sprintf("ConfigMap/%s, key %s: is %q, which %s cannot do",
 			api.ConfigMapBuildConfig, api.KeyConfigLayerOrder, api.ConfigLayerLast, api.BuilderOpenShift) + instead}
 	case len(in.Settings.Architectures) > 0:
@@ -47,6 +45,10 @@ func onlyInPods(in Inputs, configs dockerfile.Configs) *Obstacle {
 	case len(in.CustomDockerfile) > maxInlineDockerfile:
 		return &Obstacle{api.ReasonInvalidDockerfile, fmt.Sprintf("ConfigMap/%s, key %s: has %d bytes, of which a Build takes %d; shorten it, or let %s be %s",
 			api.ConfigMapCustomDockerfile, in.Pool.Name, len(in.CustomDockerfile), maxInlineDockerfile, api.KeyImageBuilderType, api.BuilderCustomPod)}
+	}
+	if err := custom.FitsContext(); err != nil {
+		return &Obstacle{api.ReasonInvalidDockerfile, fmt.Sprintf("ConfigMap/%s, key %s: a Build has one more stage before %s: %v; or let %s be %s",
+			api.ConfigMapCustomDockerfile, in.Pool.Name, dockerfile.StageConfigs, err, api.KeyImageBuilderType, api.BuilderCustomPod)}
 	}
 	return nil
 }

@@ -129,9 +129,6 @@ func check(in Inputs) (*dockerfile.File, *Obstacle) {
 	if len(in.Problems) > 0 {
 		return nil, &Obstacle{api.ReasonInvalidConfig, in.Problems.String()}
 	}
-	if obstacle := checkBuilder(in); obstacle != nil {
-		return nil, obstacle
-	}
 	custom, err := dockerfile.Parse(in.CustomDockerfile)
 	if err != nil {
 		return nil, &Obstacle{api.ReasonInvalidDockerfile, fmt.Sprintf("ConfigMap/%s, key %s: %v", api.ConfigMapCustomDockerfile, in.Pool.Name, err)}
@@ -153,10 +150,9 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 			return nil, &Obstacle{api.ReasonInvalidConfig, err.Error()}
 		}
 	}
-	if in.builder() == api.BuilderOpenShift {
-		if obstacle := onlyInPods(in, configs); obstacle != nil {
-			return nil, obstacle
-		}
+	kind, obstacle := in.builder(custom)
+	if obstacle != nil {
+		return nil, obstacle
 	}
 	rendered, err := custom.Render(configs)
 	if err != nil {
@@ -173,8 +169,8 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	return &buildspec.Request{
 		Pool:             in.Pool,
 		RenderedConfig:   in.TargetConfig,
-		Builder:          in.builder(),
-		Object:           buildspec.Objects(names.RunKind(in.builder()), names.Builds(in.TargetConfig, architectures)),
+		Builder:          kind,
+		Object:           buildspec.Objects(names.RunKind(kind), names.Builds(in.TargetConfig, architectures)),
 		Architectures:    architectures,
 		Dockerfile:       rendered,
 		CustomContent:    runs,

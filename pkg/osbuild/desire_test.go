@@ -125,6 +125,21 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestBuilderThatCan: without a word of the user's, what Builds cannot do is done in
+// pods.
+func TestBuilderThatCan(t *testing.T) {
+	for name, change := range map[string]func(*Inputs){
+		"architectures":         func(in *Inputs) { in.Settings.Architectures = []string{"arm64"} },
+		"the config last":       func(in *Inputs) { in.Settings.ConfigLayerOrder = api.ConfigLayerLast },
+		"a large Dockerfile":    func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\n" + strings.Repeat("RUN true\n", 6000) },
+		"a stage by its number": func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nCOPY --from=0 /a /b\n" },
+	} {
+		if d := Desire(inputs(change, func(in *Inputs) { in.BuildsServed = true })); d.Request == nil || d.Request.Builder != api.BuilderCustomPod {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
 // TestBuilder: the settings decide, and without them what the cluster has.
 func TestBuilder(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -147,6 +162,8 @@ func TestBuilder(t *testing.T) {
 	}
 }
 
+func asked(in *Inputs) { in.BuildsServed, in.Settings.BuilderType = true, api.BuilderOpenShift }
+
 // TestObstacles: messages name what to mend. Which obstacle is told first is
 // TestPlanAndStatus's.
 func TestObstacles(t *testing.T) {
@@ -163,15 +180,29 @@ func TestObstacles(t *testing.T) {
 			func(in *Inputs) { in.Settings.BuilderType = api.BuilderOpenShift }, []string{api.KeyImageBuilderType, api.BuilderCustomPod, "build.openshift.io/v1", "build-executor"},
 		},
 		"Builds and the config last": {func(in *Inputs) {
-			in.BuildsServed, in.CustomDockerfile, in.Settings.ConfigLayerOrder = true, "FROM configs AS final\nRUN true\n", api.ConfigLayerLast
+			asked(in)
+			in.CustomDockerfile, in.Settings.ConfigLayerOrder = "FROM configs AS final\nRUN true\n", api.ConfigLayerLast
 		}, []string{api.KeyConfigLayerOrder, api.BuilderOpenShift, api.BuilderCustomPod}},
 		"Builds and architectures": {
-			func(in *Inputs) { in.BuildsServed, in.Settings.Architectures = true, []string{"arm64"} }, []string{api.KeyArchitectures, api.BuilderOpenShift, api.BuilderCustomPod},
+			func(in *Inputs) { asked(in); in.Settings.Architectures = []string{"arm64"} }, []string{api.KeyArchitectures, api.BuilderOpenShift, api.BuilderCustomPod},
 		},
 		"Builds and a large Dockerfile": {
 			func(in *Inputs) {
-				in.BuildsServed, in.CustomDockerfile = true, "FROM configs AS final\n"+strings.Repeat("RUN true\n", 6000)
+				asked(in)
+				in.CustomDockerfile = "FROM configs AS final\n" + strings.Repeat("RUN true\n", 6000)
 			}, []string{api.ConfigMapCustomDockerfile, "key worker", "54022 bytes", "50000"},
+		},
+		"Builds and a stage by its number": {
+			func(in *Inputs) {
+				asked(in)
+				in.CustomDockerfile = "FROM configs AS a\nFROM configs AS final\nCOPY --from=1 /a /b\n"
+			}, []string{"key worker", "line 3", api.BuilderCustomPod},
+		},
+		"Builds and a stage of the name that they have": {
+			func(in *Inputs) {
+				asked(in)
+				in.CustomDockerfile = "FROM configs AS os-image-builder\nFROM configs AS final\nRUN true\n"
+			}, []string{"key worker", "line 1", `"os-image-builder"`},
 		},
 		"S35":                  {func(in *Inputs) { in.TargetConfig = "00-worker" }, []string{`"00-worker"`, "rendered"}},
 		"S38":                  {func(in *Inputs) { m := "merge failed"; in.RenderDegraded = &m }, []string{"RenderDegraded", "merge failed"}},

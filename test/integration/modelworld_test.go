@@ -387,7 +387,7 @@ func (b *batch) baseImage() string { return fmt.Sprintf("registry.example.com/os
 
 func (b *batch) settings() map[string]string {
 	return map[string]string{
-		api.KeyFinalImagePullspec: b.registry.Host + "/" + modelRepository, api.KeyFinalImagePushSecretName: pushSecret,
+		api.KeyImageBuilderType: api.BuilderCustomPod, api.KeyFinalImagePullspec: b.registry.Host + "/" + modelRepository, api.KeyFinalImagePushSecretName: pushSecret,
 		api.KeyMaxConcurrentBuilds: fmt.Sprint(b.monitor.limit), api.KeyMaxBuildRetries: fmt.Sprint(modelRetries), api.KeyBuildTimeout: "9000h", api.KeyImagesToKeep: fmt.Sprint(b.keep),
 	}
 }

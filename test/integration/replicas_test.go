@@ -76,7 +76,7 @@ func newReplicas(t *testing.T) *replicas {
 	}
 	registry := kubelet.NewRegistry()
 	t.Cleanup(registry.Close)
-	r.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: registry.Host + "/os/images"})
+	r.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: registry.Host + "/os/images", api.KeyImageBuilderType: api.BuilderCustomPod})
 	r.setting(api.ConfigMapServiceCA, map[string]string{api.ServiceCAKey: string(registry.CA)})
 	r.nodes = kubelet.New(kubelet.Options{Client: r.Admin.Core, Namespace: namespace, Registry: registry, Script: func(pod *corev1.Pod) kubelet.Script {
 		r.mu.Lock()

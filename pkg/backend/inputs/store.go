@@ -84,12 +84,18 @@ func (s *Store) holds(cm *corev1.ConfigMap) bool {
 
 // Removing is true for a build that was asked to go: its root goes last, and tells.
 func (s *Store) Removing(config string) bool {
-	root, err := s.root(config)
-	return err == nil && root.DeletionTimestamp != nil
+	root := s.root(config)
+	return root != nil && root.DeletionTimestamp != nil
 }
 
-func (s *Store) root(config string) (*corev1.ConfigMap, error) {
-	return s.informers.BuildMapLister.ConfigMaps(s.namespace).Get(names.MachineConfigMap(config, 0))
+// root is that of a config's build by this builder; nil for none.
+func (s *Store) root(config string) *corev1.ConfigMap {
+	// A lister's only error is "not found".
+	cm, err := s.informers.BuildMapLister.ConfigMaps(s.namespace).Get(names.MachineConfigMap(config, 0))
+	if err != nil || !s.holds(cm) {
+		return nil
+	}
+	return cm
 }
 
 // WatchRemoved calls notify for each build that is gone, with what its root says;
@@ -104,17 +110,13 @@ func (s *Store) WatchRemoved(kind string, notify func(*backend.Observation)) err
 
 // Remove removes all of a build; deleteRun is for a run whose root is gone.
 func (s *Store) Remove(ctx context.Context, o backend.Observation, deleteRun func(context.Context, backend.Observation) error) error {
-	root, err := s.root(o.RenderedConfig)
-	if apierrors.IsNotFound(err) {
+	root := s.root(o.RenderedConfig)
+	if root == nil {
 		// The garbage collector has the run already, unless it was made by hand.
 		return deleteRun(ctx, o)
 	}
-	name := names.MachineConfigMap(o.RenderedConfig, 0)
-	if err != nil {
-		return fmt.Errorf("looking up build input %q: %w", name, err)
-	}
-	foreground := metav1.DeletePropagationForeground
-	err = s.client.CoreV1().ConfigMaps(s.namespace).Delete(ctx, name, metav1.DeleteOptions{
+	name, foreground := root.Name, metav1.DeletePropagationForeground
+	err := s.client.CoreV1().ConfigMaps(s.namespace).Delete(ctx, name, metav1.DeleteOptions{
 		Preconditions:     metav1.NewUIDPreconditions(string(root.UID)),
 		PropagationPolicy: &foreground,
 	})

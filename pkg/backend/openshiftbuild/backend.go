@@ -24,6 +24,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/podlog"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
@@ -78,8 +79,12 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 
 // List implements backend.Backend.
 func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
+	// What the cache holds of a kind that is not served any more is gone.
+	if !b.cached.Served() {
+		return observe(b.inputs.Roots(pool), nil), nil
+	}
 	builds := b.cached.Of(pool)
-	if live && b.cached.Served() {
+	if live {
 		var err error
 		if builds, err = b.live(ctx, pool); err != nil {
 			return nil, err
@@ -123,12 +128,18 @@ func activeOf(obj any) ([]string, error) {
 
 // Active implements backend.Backend.
 func (b *Backend) Active() []string {
+	if !b.cached.Served() {
+		return nil
+	}
 	return b.cached.Informer.GetIndexer().ListIndexFuncValues(activeIndex)
 }
 
 // Start implements backend.Backend.
 func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, error) {
-	var err error
+	installs, err := installsPackages(r)
+	if err != nil {
+		return "", err
+	}
 	if r.Dockerfile, err = render(r); err != nil {
 		return "", err
 	}
@@ -138,7 +149,7 @@ func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, er
 	if err != nil {
 		return "", err
 	}
-	given, err := b.given(ctx)
+	given, err := b.given(ctx, installs)
 	if err != nil {
 		return "", err
 	}
@@ -158,24 +169,40 @@ func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, er
 	return have.UID, inputs.MyRun(r, Kind+"/"+want.Name, have.ObjectMeta, want.ObjectMeta)
 }
 
-// given are the files for steps that there are.
-func (b *Backend) given(ctx context.Context) ([]string, error) {
+// given are the files for steps that there are. Without those of repositories where
+// packages are installed: that step writes their directory, which a Build's volume
+// does not let it, and uses no other repository than its own.
+func (b *Backend) given(ctx context.Context, installs bool) ([]string, error) {
 	var given []string
 	for _, name := range slices.Sorted(maps.Keys(stepFiles)) {
-		var err error
-		if file := stepFiles[name]; file.isSecret {
-			_, err = b.core.CoreV1().Secrets(b.namespace).Get(ctx, file.object, metav1.GetOptions{})
-		} else {
-			_, err = b.core.CoreV1().ConfigMaps(b.namespace).Get(ctx, file.object, metav1.GetOptions{})
+		if installs && buildspec.StepFiles[name] == dockerfile.RepositoriesDir {
+			continue
 		}
-		switch {
-		case err == nil:
-			given = append(given, name)
-		case !apierrors.IsNotFound(err):
+		files, err := b.files(ctx, name)
+		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("looking for %q: %w", stepFiles[name].object, err)
+		}
+		if files > 0 {
+			given = append(given, name)
 		}
 	}
 	return given, nil
+}
+
+// files is how many there are of one of stepFiles.
+func (b *Backend) files(ctx context.Context, name string) (int, error) {
+	if file := stepFiles[name]; file.isSecret {
+		secret, err := b.core.CoreV1().Secrets(b.namespace).Get(ctx, file.object, metav1.GetOptions{})
+		if err != nil {
+			return 0, err
+		}
+		return len(secret.Data), nil
+	}
+	cm, err := b.core.CoreV1().ConfigMaps(b.namespace).Get(ctx, stepFiles[name].object, metav1.GetOptions{})
+	if err != nil {
+		return 0, err
+	}
+	return len(cm.Data) + len(cm.BinaryData), nil
 }
 
 // DeleteRun implements backend.Backend. The Build stays until its pod is gone, if

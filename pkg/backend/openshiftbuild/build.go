@@ -7,6 +7,7 @@ import (
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/inputs"
@@ -21,6 +22,15 @@ const configDir = "machine-config"
 // chunkDir is the directory of one chunk: a Build lays each ConfigMap into one.
 func chunkDir(i int) string { return fmt.Sprintf("%s/%04d", configDir, i) }
 
+// installsPackages is true of a request whose Dockerfile has the step that does so.
+func installsPackages(r buildspec.Request) (bool, error) {
+	file, err := dockerfile.ParseRendered(r.Dockerfile)
+	if err != nil {
+		return false, fmt.Errorf("reading the Dockerfile of a Build: %w", err)
+	}
+	return !file.Configs().Packages.IsZero(), nil
+}
+
 // render returns the Dockerfile of a request as a Build needs it, which nothing of
 // ours prepares.
 func render(r buildspec.Request) (string, error) {
@@ -33,8 +43,25 @@ func render(r buildspec.Request) (string, error) {
 	for i := range r.MachineConfig.Chunks {
 		configs.InContext.Chunks = append(configs.InContext.Chunks, chunkDir(i)+"/"+api.KeyMachineConfig)
 	}
-	return file.Render(configs)
+	text, err := file.Render(configs)
+	if err != nil {
+		return "", err
+	}
+	// The values of the labels that a Build's own field does not take are of our making.
+	for _, name := range slices.Sorted(maps.Keys(r.ImageLabels)) {
+		if isFieldName(name) {
+			continue
+		}
+		if text, err = dockerfile.WithLabel(text, name, r.ImageLabels[name]); err != nil {
+			return "", err
+		}
+	}
+	return text, nil
 }
+
+// isFieldName: OpenShift takes for spec.output.imageLabels what can be a ConfigMap's
+// key (its validation), which has no slash.
+func isFieldName(name string) bool { return len(validation.IsConfigMapKey(name)) == 0 }
 
 // run is the Build of a request, whose Dockerfile is render's. given are the files
 // for steps that there are, by their names in stepFiles.
@@ -76,6 +103,9 @@ func run(r buildspec.Request, root *corev1.ConfigMap, given []string) *buildv1.B
 func imageLabels(r buildspec.Request) []buildv1.ImageLabel {
 	var labels []buildv1.ImageLabel
 	for _, name := range slices.Sorted(maps.Keys(r.ImageLabels)) {
+		if !isFieldName(name) {
+			continue
+		}
 		labels = append(labels, buildv1.ImageLabel{Name: name, Value: r.ImageLabels[name]})
 	}
 	return labels

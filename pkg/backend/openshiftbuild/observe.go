@@ -14,8 +14,8 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
-// podGrace is how long the pod of a Build that was asked to go may take to stop:
-// Kubernetes' default, which nothing in a Build can change.
+// podGrace is how long the pod of a Build that was asked to go may take to stop, at
+// most: Kubernetes' default.
 const podGrace = 30 * time.Second
 
 // observe joins the root and the Build of each build; either may be missing.

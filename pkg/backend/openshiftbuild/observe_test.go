@@ -30,7 +30,7 @@ func request(change ...func(*buildspec.Request)) buildspec.Request {
 		Builder: api.BuilderOpenShift, Object: "build/build-" + config,
 		MachineConfig: buildspec.Payload{Chunks: []string{"a", "b"}, SHA256: "0123"}, BuilderImage: "registry.example.com/builder:1",
 		Dockerfile: "FROM registry.example.com/base:1 AS configs\nADD machine-config.tar /\nFROM configs AS final\nRUN true\n",
-		BaseImage:  "registry.example.com/base:1", FinalImage: "registry.example.com/os:" + config, ImageLabels: map[string]string{"b": "2", "a": "1"},
+		BaseImage:  "registry.example.com/base:1", FinalImage: "registry.example.com/os:" + config, ImageLabels: map[string]string{"b": "2", "a": "1", api.ImageLabelInputsHash: "v1-0123"},
 		Credentials: buildspec.Credentials{Push: "push", Pull: []string{"pull", "more"}},
 		Timeout:     time.Hour, RebuildToken: "again", Changes: []string{"one", "two"},
 		Scheduling: buildspec.Scheduling{

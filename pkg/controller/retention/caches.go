@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -93,6 +95,9 @@ func (c *Controller) deleteCaches(ctx context.Context, pool string, settings bui
 		if wait := next.since.Add(cacheGrace).Sub(c.Clock.Now()); wait > 0 {
 			return wait, nil
 		}
+		if c.builds(pool) {
+			return cacheGrace, nil // it may use the cache, and write it at its end
+		}
 		if err := c.deleteCache(ctx, next.buildCache, settings); err != nil {
 			return 0, fmt.Errorf("deleting the build cache of pool %q: %w", pool, err)
 		}
@@ -100,6 +105,13 @@ func (c *Controller) deleteCaches(ctx context.Context, pool string, settings bui
 	}
 	delete(c.caches.leaving, pool)
 	return 0, nil
+}
+
+// builds is true while a pod of a pool's build may do something.
+func (c *Controller) builds(pool string) bool {
+	return slices.ContainsFunc(c.Informers.PodsOf(pool), func(p *corev1.Pod) bool {
+		return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
+	})
 }
 
 func (c *Controller) deleteCache(ctx context.Context, cache buildCache, settings buildconfig.Settings) error {
