@@ -68,6 +68,7 @@ func TestExecutor(t *testing.T) {
 		"ClusterRole get secrets",
 		"ClusterRole get,list,watch,create,delete pods",
 		"ClusterRole get,list,watch,patch builds",
+		"ClusterRole update builds/finalizers",
 		"ClusterRole update builds/status",
 		"Role create leases",
 		"Role get,update leases build-executor",
