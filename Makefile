@@ -63,7 +63,7 @@ model: ## Play MODEL random sequences (default 20000) against the controller on 
 
 .PHONY: test-setup
 test-setup:
-	test/ci/packages buildah gcc git libc6-dev libblkid-dev openssh-client
+	test/ci/packages gcc git libc6-dev libblkid-dev openssh-client
 	$(CLUSTER) binaries etcd kube-apiserver kube-controller-manager kubectl >/dev/null
 
 .PHONY: fuzz
@@ -74,7 +74,8 @@ fuzz: ## Run every fuzz target for FUZZTIME each (default 20s)
 
 .PHONY: e2e
 e2e: cluster-images ## Run the scenarios on the cluster (needs root)
-	test/ci/packages buildah createrepo-c rpm
+	test/ci/packages buildah createrepo-c git rpm
+	$(if $(ARGS),,$(GO) test -tags e2e -count=1 ./pkg/sourcebuild)
 	$(if $(ARGS),,$(GO) -C test/s2i test -tags e2e -count=1 -run '^TestBuildah$$' ./...)
 	$(GO) test -tags e2e -count=1 -timeout 45m $(ARGS) ./test/e2e/...
 

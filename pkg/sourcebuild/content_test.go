@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -176,34 +175,5 @@ func TestNothingIsWrittenOutside(t *testing.T) {
 				t.Errorf("outside there is %v, %v; error %v", left, readErr, err)
 			}
 		})
-	}
-}
-
-// TestLoginsOfImages: an image with a Secret of its own is read with that, and may be
-// named by the Dockerfile, too.
-func TestLoginsOfImages(t *testing.T) {
-	p := newPod(t, "FROM HOST/content:1\n")
-	p.server.Push(t, "content:1", registrytest.Image(t, "amd64", layer(t, file("a", "x", 0o644))))
-	p.server.Login(func(_, password string, _ *http.Request) int {
-		if password != "hunter2" {
-			return http.StatusUnauthorized
-		}
-		return 0
-	})
-	p.build.Spec.Output.To = nil
-	p.build.Spec.Source.Images = []buildv1.ImageSource{{From: corev1.ObjectReference{Name: p.server.Host + "/content:1"}, Paths: []buildv1.ImageSourcePath{{SourcePath: "/a", DestinationDir: "."}}}}
-	if report := Report(Prepare(context.Background(), p.prepare, p.progress())); report.Reason != buildv1.StatusReasonFetchImageContentFailed || !strings.Contains(report.Log[0], "unauthorized") {
-		t.Errorf("without a login: %+v", report)
-	}
-	login := func(name, password string) string {
-		return filepath.Dir(p.write(name+"/.dockercfg", fmt.Sprintf(`{%q:{"username":"u","password":%q}}`, p.server.Host, password)))
-	}
-	p.prepare.ImageSecretDirs[0] = login("image", "hunter2")
-	if report := Report(Prepare(context.Background(), p.prepare, p.progress())); !report.Succeeded {
-		t.Errorf("with its own login: %+v\n%s", report, p.log.String())
-	}
-	p.prepare.PullSecretDirs = []string{login("pull", "another")}
-	if report := Report(Prepare(context.Background(), p.prepare, p.progress())); report.Reason != buildv1.StatusReasonPullBuilderImageFailed {
-		t.Errorf("with another login for the Dockerfile: %+v", report)
 	}
 }

@@ -1,0 +1,105 @@
+//go:build e2e
+
+package sourcebuild
+
+import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	buildv1 "github.com/openshift/api/build/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
+)
+
+// TestSourceStrategy: a first build, and one that takes artifacts of it.
+func TestSourceStrategy(t *testing.T) {
+	p := newSourcePod(t)
+	incremental := true
+	p.build.Spec.Strategy.SourceStrategy.Incremental = &incremental
+	p.build.Spec.PostCommit.Script = "echo 'the hook ran as' $(cat /opt/app/page)"
+	p.build.Spec.Output.ImageLabels = []buildv1.ImageLabel{{Name: "l", Value: "v"}}
+	image := p.succeed()
+	got := files(t, image, "opt/")
+	if got["opt/app/page"] != "a page hello of b\n" || got["opt/app/cached"] != "" || got["opt/settings/kept"] != "kept" || got["opt/app/token"] != "hunter2" {
+		t.Errorf("files = %q", got)
+	}
+	if _, found := got["opt/secret/token"]; found {
+		t.Error("the Secret is in the image")
+	}
+	settings := config(t, image).Config
+	if settings.User != "1001" || settings.Labels["l"] != "v" || settings.Labels["io.openshift.build.name"] != "b" || !strings.Contains(strings.Join(settings.Cmd, " "), "/usr/libexec/s2i/run") {
+		t.Errorf("config = %+v", settings)
+	}
+	if !strings.Contains(p.log.String(), "there is no previous image") || !strings.Contains(p.log.String(), "the hook ran as a page hello of b") {
+		t.Errorf("log:\n%s", p.log.String())
+	}
+	if got := files(t, p.succeed(), "opt/app/cached"); got["opt/app/cached"] != "artifact\n" {
+		t.Errorf("the second build has %q\n%s", got, p.log.String())
+	}
+}
+
+// TestScriptsOfAnotherPlace are fetched, and go before those of the image.
+func TestScriptsOfAnotherPlace(t *testing.T) {
+	p := newSourcePod(t)
+	answer := http.StatusNotFound
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/scripts/assemble" {
+			w.WriteHeader(answer)
+			return
+		}
+		_, _ = w.Write([]byte("#!/bin/sh\necho fetched > /opt/app/page\n"))
+	}))
+	t.Cleanup(server.Close)
+	p.prepare.CAFiles = append(p.prepare.CAFiles, p.write("scripts.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))))
+	p.build.Spec.Strategy.SourceStrategy.Scripts = server.URL + "/scripts"
+	if got := files(t, p.succeed(), "opt/app/page"); got["opt/app/page"] != "fetched\n" {
+		t.Errorf("files = %q", got)
+	}
+	answer = http.StatusForbidden
+	reports := p.run()
+	if last := reports[len(reports)-1]; last.Reason != s2i.ReasonFetchScriptsFailed || !strings.Contains(last.Message, "fetching script run: "+server.URL+"/scripts/run answers 403") {
+		t.Errorf("report = %+v", last)
+	}
+}
+
+func TestSourceStrategyFailures(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(*pod)
+		reason  buildv1.StatusReason
+		message string
+		log     string
+	}{
+		"assemble": {
+			func(p *pod) { p.write("work/inputs/.s2i/bin/assemble", "#!/bin/sh\nexit 5\n") },
+			buildv1.StatusReasonGenericBuildFailed, "Generic Build failure - check logs for details.", "failed with exit code 5: RUN",
+		},
+		"no builder": {
+			func(p *pod) { p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/none:1" },
+			buildv1.StatusReasonPullBuilderImageFailed, "Failed pulling builder image.", "none:1: not found",
+		},
+		"no assemble": {
+			func(p *pod) {
+				p.pushShell("bare:1")
+				p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/bare:1"
+			},
+			"", "", "/usr/libexec/s2i/assemble",
+		},
+		"environment": {
+			func(p *pod) { p.write("work/inputs/.s2i/environment", "A=b\nbad\n") },
+			s2i.ReasonDockerfileCreationFailed, "", ".s2i/environment:2",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newSourcePod(t)
+			test.change(p)
+			reports := p.run()
+			last := reports[len(reports)-1]
+			if last.Succeeded || len(reports) > 1 && name != "assemble" || test.reason != "" && last.Reason != test.reason || test.message != "" && last.Message != test.message || !strings.Contains(last.Log[len(last.Log)-1], test.log) {
+				t.Errorf("report = %+v\n%s", last, p.log.String())
+			}
+		})
+	}
+}
