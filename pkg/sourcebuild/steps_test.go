@@ -3,10 +3,14 @@
 package sourcebuild
 
 import (
+	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +19,8 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"context"
-	"encoding/pem"
 	"github.com/machine-os-builder/machine-os-builder/pkg/gitsource"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
-	"net/http/cgi"
-	"net/http/httptest"
 )
 
 // TestDockerStrategy runs all that a Build can ask of its Dockerfile.
