@@ -138,6 +138,8 @@ var buildRows = []struct {
 	{name: "long name", storage: `"files":[{"path":"/etc/` + strings.Repeat("n", 256) + `"}]`, err: "$.storage.files[0].path: longer than 255"},
 	{name: "long path", storage: `"files":[{"path":"` + strings.Repeat("/n", 2048) + `"}]`, err: "$.storage.files[0].path: longer than 4095"},
 	{name: "the root, replaced", storage: `"directories":[{"path":"/","overwrite":true}]`, err: "$.storage.directories[0].path: root cannot be overwritten"},
+	{name: "a link for /etc", storage: `"links":[{"path":"/etc","target":"a","overwrite":true}]`, err: "$.storage.links[0]: /etc stays a directory"},
+	{name: "a file for /etc", storage: `"files":[{"path":"/etc","overwrite":true,"contents":{"source":"data:,x"}}]`, err: "$.storage.files[0]: /etc stays a directory"},
 	{name: "two at one place", storage: `"files":[{"path":"/lib/x"},{"path":"/usr/lib/x"}]`, err: `$.storage.files[1]: and so does $.storage.files[0]`},
 }
 

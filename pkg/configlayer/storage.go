@@ -17,6 +17,7 @@ type entry struct {
 	at     string
 	path   string
 	node   ignition.Node
+	isDir  bool
 	create func(ctx context.Context, path string) error
 }
 
@@ -39,6 +40,9 @@ func (b *build) storage(ctx context.Context, cfg ignition.Config) error {
 }
 
 func (b *build) createEntry(ctx context.Context, e entry) error {
+	if e.path == "/etc" && !e.isDir {
+		return errors.New("/etc stays a directory: the image's MachineConfig lies below it, and systemd looks there for units")
+	}
 	if e.node.Overwrite != nil && *e.node.Overwrite {
 		if err := b.view.remove(e.path); err != nil {
 			return fmt.Errorf("removing what is there: %w", err)
@@ -53,7 +57,7 @@ func (b *build) entries(cfg ignition.Config) ([]entry, error) {
 	var soft, hard []entry
 	for i, d := range cfg.Storage.Directories {
 		at := fmt.Sprintf("$.storage.directories[%d]", i)
-		soft = append(soft, entry{at: at, node: d.Node, create: func(ctx context.Context, p string) error {
+		soft = append(soft, entry{at: at, node: d.Node, isDir: true, create: func(ctx context.Context, p string) error {
 			return b.directory(ctx, d, p, at)
 		}})
 	}
