@@ -32,12 +32,13 @@ func TestBases(t *testing.T) {
 	repository := cluster.Registry + "/e2e/bases:"
 	s.must(cluster.PushImage(repository+"zstd", withZstd(t, plain)))
 	s.must(cluster.PushImage(repository+"named", withUser(t, plain)))
+	s.must(cluster.PushImage(repository+"bootc", withBootc(t, plain)))
 	s.must(cluster.PushIndex(repository+"platforms", twoPlatforms(t, plain)))
 
 	s.must(cluster.SetPullSecret(s.ctx, pullSecret, corev1.SecretTypeDockerConfigJson))
 	s.configure(map[string]string{api.KeyBaseImagePullSecretName: pullSecret, api.KeyMaxConcurrentBuilds: "3"})
 	bases := map[string]string{
-		"zstd": repository + "zstd", "named": repository + "named", "platforms": repository + "platforms",
+		"zstd": repository + "zstd", "named": repository + "named", "bootc": repository + "bootc", "platforms": repository + "platforms",
 		"links": cluster.BaseImage, "elsewhere": cluster.AuthBaseImage,
 	}
 	dockerfiles := map[string]string{}
@@ -51,7 +52,7 @@ func TestBases(t *testing.T) {
 			if base == "named" {
 				mc.Spec.Config.Raw = bytes.ReplaceAll(mc.Spec.Config.Raw, []byte(`"mode":420`), []byte(`"user":{"name":"agent"},"group":{"name":"agents"},"mode":420`))
 			}
-			mc.Spec.OSImageURL = pullspec
+			mc.Spec.OSImageURL, mc.Spec.KernelArguments = pullspec, []string{"nosmt", `console=tty0 panic="1 2"`}
 			s.must(cluster.SetMachineConfig(s.ctx, mc))
 			s.must(cluster.AddPool(s.ctx, pool, mc.Name))
 			s.must(cluster.OptIn(s.ctx, pool))
@@ -71,6 +72,9 @@ func TestBases(t *testing.T) {
 				want := map[string]live.File{"etc/pool": file(0o644, owner, pool)}
 				if strings.HasSuffix(pool, "-steps") {
 					want["etc/copy"] = want["etc/pool"]
+				}
+				if base == "bootc" {
+					want["usr/lib/bootc/kargs.d/50-machine-config.toml"] = file(0o644, 0, `kargs = ["nosmt","console=tty0","panic=\"1 2\""]`+"\n")
 				}
 				compareFiles(s.t, files, want)
 			}
@@ -120,6 +124,14 @@ func withUser(t *testing.T, image v1.Image) v1.Image {
 		entry{"etc/group", 0, group + fmt.Sprintf("agents:x:%d:\n", agentID)},
 		entry{"etc/agent.conf", agentID, "theirs\n"},
 	)))(t)
+}
+
+// withBootc is an image with a bootc, as far as a build asks for it: one that boots
+// with it is no matter of a build.
+func withBootc(t *testing.T, image v1.Image) v1.Image {
+	t.Helper()
+	kind := must(must(image.Layers())(t)[0].MediaType())(t)
+	return must(mutate.AppendLayers(image, layerOf(t, kind, entry{"usr/bin/bootc", 0, "#!/bin/false\n"})))(t)
 }
 
 // entry is a file of a layer.
