@@ -17,9 +17,9 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/version"
 )
 
-// gcPercent, where GOGC says nothing else, is a third of Go's own: the process lives
+// gcPercent, where GOGC says nothing else, is a fifth of Go's own: the process lives
 // by its caches and has little to do, so memory counts for more than the processor.
-const gcPercent = 35
+const gcPercent = 20
 
 func main() {
 	if os.Getenv("GOGC") == "" {

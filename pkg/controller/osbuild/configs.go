@@ -21,8 +21,11 @@ import (
 type configCache struct {
 	client mcfgclient.Interface
 	lister cache.GenericLister
-	mu     sync.Mutex
-	known  map[string]knownConfig
+	// judging is held while a config is validated, which takes many times its size for
+	// a moment.
+	judging sync.Mutex
+	mu      sync.Mutex
+	known   map[string]knownConfig
 }
 
 type knownConfig struct {
@@ -70,7 +73,9 @@ func (c *configCache) get(ctx context.Context, name string, records []osbuild.Re
 
 // learn remembers what the decisions need of a config.
 func (c *configCache) learn(mc *mcfgv1.MachineConfig) (*osbuild.RenderedConfig, error) {
+	c.judging.Lock()
 	config, err := osbuild.Summarize(mc)
+	c.judging.Unlock()
 	if err != nil {
 		return nil, err
 	}
