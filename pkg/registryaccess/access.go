@@ -29,6 +29,19 @@ func (e invalidError) Unwrap() []error { return []error{ErrInvalid, e.error} }
 
 func invalid(format string, args ...any) error { return invalidError{fmt.Errorf(format, args...)} }
 
+// SecretError says that a mounted Secret has no logins that can be read; it is an
+// ErrInvalid.
+type SecretError struct {
+	Dir string // where it is mounted
+	Err error
+}
+
+// Error implements error.
+func (e *SecretError) Error() string { return fmt.Sprintf("secret mounted at %s: %v", e.Dir, e.Err) }
+
+// Unwrap implements errors.Unwrap.
+func (e *SecretError) Unwrap() error { return e.Err }
+
 // readCredentials merges the mounted Secrets; the first that has a login wins.
 func readCredentials(dirs []string) (*dockerconfig.Config, error) {
 	var configs []*dockerconfig.Config
@@ -45,7 +58,7 @@ func readCredentials(dirs []string) (*dockerconfig.Config, error) {
 		}
 		config, err := dockerconfig.ParseFiles(files)
 		if err != nil {
-			return nil, invalid("secret mounted at %s: %w", dir, err)
+			return nil, invalid("%w", &SecretError{dir, err})
 		}
 		configs = append(configs, config)
 	}

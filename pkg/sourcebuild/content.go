@@ -39,7 +39,7 @@ func (p *preparation) extractImage(ctx context.Context, i int, source buildv1.Im
 	}
 	clients, err := access.Clients()
 	if err != nil {
-		return err
+		return p.options.ofSecret(err)
 	}
 	opened, err := clients.Pull.Open(ctx, source.From.Name)
 	if err != nil {

@@ -2,11 +2,13 @@ package sourcebuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 
 	buildv1 "github.com/openshift/api/build/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
@@ -136,5 +138,31 @@ func (o PrepareOptions) clients() (*registryaccess.Clients, error) {
 		}
 	}
 	access.PullSecretDirs = append(append([]string(nil), access.PullSecretDirs...), dirs...)
-	return access.Clients()
+	clients, err := access.Clients()
+	return clients, o.ofSecret(err)
+}
+
+// ofSecret says of a Secret without logins which one it is, and fails for what it is
+// meant for.
+func (o PrepareOptions) ofSecret(err error) error {
+	var unread *registryaccess.SecretError
+	if !errors.As(err, &unread) {
+		return err
+	}
+	secret := func(reason buildv1.StatusReason, field string, ref *corev1.LocalObjectReference) error {
+		return fail(reason, fmt.Errorf("reading Secret %q that %s names: %w; use one of type %s or %s", ref.Name, field, unread.Err, corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg))
+	}
+	spec := o.Build.Spec
+	if unread.Dir == o.PushSecretDir {
+		return secret(buildv1.StatusReasonPushImageToRegistryFailed, "spec.output.pushSecret", spec.Output.PushSecret)
+	}
+	for i, dir := range o.ImageSecretDirs {
+		if unread.Dir == dir {
+			return secret(buildv1.StatusReasonFetchImageContentFailed, fmt.Sprintf("spec.source.images[%d].pullSecret", i), spec.Source.Images[i].PullSecret)
+		}
+	}
+	if strategy := spec.Strategy.SourceStrategy; strategy != nil {
+		return secret(buildv1.StatusReasonPullBuilderImageFailed, "spec.strategy.sourceStrategy.pullSecret", strategy.PullSecret)
+	}
+	return secret(buildv1.StatusReasonPullBuilderImageFailed, "spec.strategy.dockerStrategy.pullSecret", spec.Strategy.DockerStrategy.PullSecret)
 }
