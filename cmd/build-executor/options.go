@@ -13,6 +13,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/process"
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 // options are the command's flags.
@@ -23,6 +24,7 @@ type options struct {
 	builderImage   string
 	gitImage       string
 	proxySecret    string
+	allowedUIDs    string
 }
 
 // parse reads and checks the flags; its error names everything that is wrong.
@@ -36,6 +38,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.gitImage, "git-image", "", "pullspec of the image that fetches git repositories: the builder image with git and ssh; empty for the builder image")
 	fs.StringVar(&o.proxySecret, "proxy-secret", "", "name of a Secret that a Build's namespace may have, with the keys "+
 		strings.Join([]string{api.KeyHTTPProxy, api.KeyHTTPSProxy, api.KeyNoProxy}, ", ")+" of what its pods go through; empty for none")
+	fs.StringVar(&o.allowedUIDs, "allowed-uids", "", "users, by their numbers, that source-to-image may run assemble as, such as 1- or 1000-1999,5000; empty for all")
 	fs.SetOutput(os.Stdout)
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -75,6 +78,9 @@ func (o options) validate(rest []string) error {
 		if found := validation.IsDNS1123Subdomain(o.proxySecret); len(found) > 0 {
 			fail("--proxy-secret=%q: %s", o.proxySecret, strings.Join(found, ", "))
 		}
+	}
+	if _, err := s2i.ParseUIDs(o.allowedUIDs); err != nil {
+		fail("--allowed-uids: %w", err)
 	}
 	return errors.Join(append(errs, o.Problems()...)...)
 }

@@ -15,13 +15,13 @@ func TestParse(t *testing.T) {
 		says []string // parts of the error; nil for none
 	}{
 		"the least":    {[]string{image}, nil},
-		"all":          {[]string{image, "--git-image=registry.example.com/git:1", "--namespace=ns", "--lease-namespace=ns", "--proxy-secret=proxy", "--leader-elect=false", "-v=4"}, nil},
+		"all":          {[]string{image, "--git-image=registry.example.com/git:1", "--namespace=ns", "--lease-namespace=ns", "--proxy-secret=proxy", "--allowed-uids=1-", "--leader-elect=false", "-v=4"}, nil},
 		"version":      {[]string{"--version"}, nil},
 		"no image":     {nil, []string{"--builder-image is required"}},
 		"unknown flag": {[]string{image, "--privileged"}, []string{"privileged"}},
 		"all problems at once": {
-			[]string{"--builder-image=:", "--git-image=A B", "--namespace=Not A Name", "--lease-namespace=", "--proxy-secret=/", "--health-address=x", "--leader-elect-retry-period=1h", "surplus"},
-			[]string{"--builder-image", "--git-image", `--namespace="Not A Name"`, `--lease-namespace=""`, `--proxy-secret="/"`, "--health-address", "--leader-elect-retry-period=1h", `"surplus"`},
+			[]string{"--builder-image=:", "--git-image=A B", "--namespace=Not A Name", "--lease-namespace=", "--proxy-secret=/", "--allowed-uids=root", "--health-address=x", "--leader-elect-retry-period=1h", "surplus"},
+			[]string{"--builder-image", "--git-image", `--namespace="Not A Name"`, `--lease-namespace=""`, `--proxy-secret="/"`, `--allowed-uids: allowed users "root"`, "--health-address", "--leader-elect-retry-period=1h", `"surplus"`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func work(ctx context.Context, o options, s process.Surroundings) error {
 	informers := kube.NewBuildInformers(s.Clients, o.namespace)
 	loop, err := executor.New(executor.Options{
 		Clients: s.Clients, Informers: informers, Recorder: s.Recorder, Clock: clock.RealClock{},
-		Pod: buildpod.BuildOptions{BuilderImage: o.builderImage, GitImage: o.gitImage, ProxySecret: o.proxySecret},
+		Pod: buildpod.BuildOptions{BuilderImage: o.builderImage, GitImage: o.gitImage, ProxySecret: o.proxySecret, AllowedUIDs: o.allowedUIDs},
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 	"github.com/machine-os-builder/machine-os-builder/pkg/sourcebuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
@@ -30,6 +31,7 @@ type buildFlags struct {
 	maxBytes                               int64
 	imageSecretDirs                        []string // <index>=<directory>
 	secretInputs, configMapInputs, volumes []string // <name>=<directory>
+	allowedUIDs                            string
 }
 
 // buildGroup is flags that commands share.
@@ -58,6 +60,7 @@ func buildInputFlags(set *pflag.FlagSet, f *buildFlags) {
 	set.StringArrayVar(&f.imageSecretDirs, "image-secret-dir", nil, "<index>=<directory>: mounted Secret to pull spec.source.images[index] with; repeatable")
 	set.StringArrayVar(&f.secretInputs, "secret-input", nil, "<name>=<directory>: mounted Secret of spec.source.secrets; repeatable")
 	set.StringArrayVar(&f.configMapInputs, "config-map-input", nil, "<name>=<directory>: mounted ConfigMap of spec.source.configMaps; repeatable")
+	set.StringVar(&f.allowedUIDs, "allowed-uids", "", "users that source-to-image may run assemble as, such as 1- or 1000-1999,5000; empty for all")
 }
 
 func buildStorageFlags(set *pflag.FlagSet, f *buildFlags) {
@@ -104,7 +107,7 @@ var buildCommands = []buildCommand{
 		run: func(ctx context.Context, build *buildv1.Build, in *buildInputs, progress *steplog.Progress) (buildreport.Report, error) {
 			return sourcebuild.Prepare(ctx, sourcebuild.PrepareOptions{
 				Access: in.access(), Build: build, WorkDir: sourcebuild.WorkDir(in.workDir), StorageDir: in.storageDir,
-				ImageSecretDirs: in.images, SecretInputs: in.secrets, ConfigMapInputs: in.configMaps,
+				ImageSecretDirs: in.images, SecretInputs: in.secrets, ConfigMapInputs: in.configMaps, AllowedUIDs: in.uids,
 			}, progress)
 		},
 	},
@@ -137,6 +140,7 @@ type buildInputs struct {
 	images              map[int]string
 	secrets, configMaps map[string]string
 	mounts              []sourcebuild.Volume
+	uids                s2i.UIDs
 }
 
 func (f *buildFlags) access() registryaccess.Access {
@@ -241,5 +245,9 @@ func (f *buildFlags) read(command *buildCommand, set *pflag.FlagSet) (*buildInpu
 		in.mounts = append(in.mounts, sourcebuild.Volume{Name: name, Dir: dir, Destination: destination})
 		return dir != "" && strings.HasPrefix(destination, "/") && !strings.Contains(name, "/")
 	})
+	var err error
+	if in.uids, err = s2i.ParseUIDs(f.allowedUIDs); err != nil {
+		problems = append(problems, fmt.Errorf("--allowed-uids: %w", err))
+	}
 	return in, errors.Join(problems...)
 }

@@ -18,7 +18,7 @@ func TestBuildFlags(t *testing.T) {
 		want []string // parts of the error; none for good
 	}{
 		"fetch":         {[]string{"fetch-source", "--work-dir=/w", "--source-secret-dir=/d", "--ca-file=/a", "--ca-file=/b", "--proxy-dir=/p"}, nil},
-		"prepare":       {append(prepare, "--pull-secret-dir=/a", "--push-secret-dir=/b", "--image-secret-dir=0=/c", "--secret-input=s=/d", "--config-map-input=c=/e", "--registries-conf=/f"), nil},
+		"prepare":       {append(prepare, "--pull-secret-dir=/a", "--push-secret-dir=/b", "--image-secret-dir=0=/c", "--secret-input=s=/d", "--config-map-input=c=/e", "--registries-conf=/f", "--allowed-uids=1-"), nil},
 		"run":           {[]string{"run-build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--volume=v=/d:/etc/x"}, nil},
 		"push":          {[]string{"push-build", "--work-dir=/w", "--handover-dir=/h", "--push-secret-dir=/d", "--max-bytes=5"}, nil},
 		"nothing given": {[]string{"run-build"}, []string{"--work-dir is required", "--storage-dir is required", "--handover-dir is required"}},
@@ -26,8 +26,8 @@ func TestBuildFlags(t *testing.T) {
 			[]string{"run-build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--pull-secret-dir=/d"}, []string{"unknown flag: --pull-secret-dir"},
 		},
 		"bad pairs": {
-			append(prepare, "--image-secret-dir=x=/c", "--image-secret-dir=-1=/c", "--secret-input=s", "--config-map-input==/e"),
-			[]string{`--image-secret-dir "x=/c"`, `--image-secret-dir "-1=/c"`, `--secret-input "s"`, `--config-map-input "=/e"`},
+			append(prepare, "--image-secret-dir=x=/c", "--image-secret-dir=-1=/c", "--secret-input=s", "--config-map-input==/e", "--allowed-uids=2-1"),
+			[]string{`--image-secret-dir "x=/c"`, `--image-secret-dir "-1=/c"`, `--secret-input "s"`, `--config-map-input "=/e"`, `--allowed-uids: allowed users "2-1"`},
 		},
 		"bad volume": {[]string{"run-build", "--work-dir=/w", "--storage-dir=/s", "--handover-dir=/h", "--volume=v=/d:x", "--volume=../v=/d:/x"}, []string{`--volume "v=/d:x"`, `--volume "../v=/d:/x"`}},
 		"bad limit":  {[]string{"push-build", "--work-dir=/w", "--handover-dir=/h", "--max-bytes=0", "more"}, []string{"--max-bytes 0", `unexpected argument "more"`}},

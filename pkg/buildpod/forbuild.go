@@ -26,6 +26,9 @@ type BuildOptions struct {
 	// ProxySecret names a Secret that may be in the Build's namespace, with the keys
 	// of a proxy's settings; "" for none.
 	ProxySecret string
+	// AllowedUIDs are whom source-to-image may run assemble as, as package s2i writes
+	// them; "" for everybody.
+	AllowedUIDs string
 	// Mirrors says that the namespace has a ConfigMap with a registries.conf.
 	Mirrors bool
 }
@@ -156,6 +159,9 @@ func (p *buildPod) prepare() *corev1.Container {
 		arg(c, "registries-conf", registriesDir+"/"+api.KeyRegistriesConf)
 	}
 	p.proxy(c)
+	if p.options.AllowedUIDs != "" && p.build.Spec.Strategy.SourceStrategy != nil {
+		arg(c, "allowed-uids", p.options.AllowedUIDs)
+	}
 	mountSub(c, "tmp", tmpDir, c.Name)
 	return c
 }

@@ -64,12 +64,14 @@ func podOf(t *testing.T, b *buildv1.Build, o BuildOptions) *corev1.Pod {
 func TestGoldenForBuild(t *testing.T) {
 	disconnected := buildOptions
 	disconnected.Mirrors, disconnected.ProxySecret = true, "proxy-login"
+	restricting := buildOptions
+	restricting.AllowedUIDs = "1-"
 	plain := dockerBuild()
 	plain.Spec.Source = buildv1.BuildSource{Dockerfile: plain.Spec.Source.Dockerfile}
 	plain.Spec.Strategy.DockerStrategy.Volumes = nil
-	golden(t, "build-docker", podOf(t, dockerBuild(), buildOptions))
+	golden(t, "build-docker", podOf(t, dockerBuild(), restricting))
 	golden(t, "build-docker-plain", podOf(t, plain, disconnected))
-	golden(t, "build-source", podOf(t, sourceBuild(), buildOptions))
+	golden(t, "build-source", podOf(t, sourceBuild(), restricting))
 }
 
 // TestBuildIsWhole: what the containers read is the Build, once the kubelet has put in

@@ -97,7 +97,8 @@ type Options struct {
 	// Secrets are removed when assemble has run, ConfigMaps stay in the image
 	// (spec.source.secrets, spec.source.configMaps).
 	Secrets, ConfigMaps []Injection
-	// AllowedUIDs restricts which users assemble may run as.
+	// AllowedUIDs restricts which users assemble may run as, as whoever runs Builds wants
+	// it; none for no restriction.
 	AllowedUIDs UIDs
 }
 

@@ -7,6 +7,8 @@ import (
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 // TestSecretsWithoutLogins: a Secret of another type fails the Build for what it is
@@ -46,5 +48,18 @@ func TestSecretsWithoutLogins(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAllowedUIDs: whom assemble would run as is known before anything runs.
+func TestAllowedUIDs(t *testing.T) {
+	p := newSourcePod(t)
+	var err error
+	if p.prepare.AllowedUIDs, err = s2i.ParseUIDs("2000-"); err != nil {
+		t.Fatal(err)
+	}
+	report := Report(Prepare(context.Background(), p.prepare, p.progress()))
+	if report.Reason != s2i.ReasonAssembleUserForbidden || !strings.Contains(report.Message, `assemble would run as "1001", and only users with a number in 2000- are allowed`) {
+		t.Errorf("report = %+v", report)
 	}
 }

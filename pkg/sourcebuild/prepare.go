@@ -16,6 +16,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile/managed"
 	"github.com/machine-os-builder/machine-os-builder/pkg/gitsource"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
@@ -30,6 +31,8 @@ type PrepareOptions struct {
 	// SecretInputs and ConfigMapInputs are where spec.source.secrets and
 	// spec.source.configMaps are mounted, by name.
 	SecretInputs, ConfigMapInputs map[string]string
+	// AllowedUIDs are whom the assemble of source-to-image may run as.
+	AllowedUIDs s2i.UIDs
 }
 
 // PrepareSteps is how many steps Prepare announces.

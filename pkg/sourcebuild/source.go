@@ -73,7 +73,7 @@ func (p *preparation) sourceOptions(ctx context.Context, strategy *buildv1.Sourc
 		return s2i.Options{}, fail(buildv1.StatusReasonPullBuilderImageFailed, err)
 	}
 	options := s2i.Options{
-		Source: source, ContextDir: build.Spec.Source.ContextDir, Scripts: strategy.Scripts, Output: output(build),
+		Source: source, ContextDir: build.Spec.Source.ContextDir, Scripts: strategy.Scripts, Output: output(build), AllowedUIDs: p.options.AllowedUIDs,
 		Builder: s2i.Builder{Name: strategy.From.Name, Labels: settings.Labels, User: settings.User, WorkingDir: settings.WorkingDir},
 	}
 	options.Builder.HasFile = func(name string) bool { return p.hasFile(ctx, builder.image, name) }
