@@ -30,6 +30,7 @@ func newBuildsScenario(t *testing.T) *scenario {
 			t.Logf("%s\nexecutor:\n%s", state, cluster.ExecutorLog(ctx))
 		}
 		s.must(cluster.Reset(ctx))
+		s.must(cluster.DeleteBuilds(ctx))
 		s.must(cluster.RemoveBuilds(ctx))
 	})
 	s.configure(map[string]string{api.KeyImageBuilderType: api.BuilderOpenShift})
@@ -37,7 +38,7 @@ func newBuildsScenario(t *testing.T) *scenario {
 }
 
 func (s *scenario) buildOf(config string) (*buildv1.Build, error) {
-	return cluster.Clients.Build.BuildV1().Builds(live.Namespace).Get(s.ctx, "build-"+config, metav1.GetOptions{})
+	return cluster.Build(s.ctx, "build-"+config)
 }
 
 // TestPoolBuiltByABuild: the same image as a pod makes, by a Build that the

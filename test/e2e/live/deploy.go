@@ -132,17 +132,26 @@ func (c *Cluster) waitForLeader(ctx context.Context) error {
 
 // ControllerPods are the controller's pods, those that are ending included.
 func (c *Cluster) ControllerPods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := c.Clients.Core.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=" + deployment})
+	return c.podsOf(ctx, deployment)
+}
+
+func (c *Cluster) podsOf(ctx context.Context, app string) ([]corev1.Pod, error) {
+	list, err := c.Clients.Core.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=" + app})
 	if err != nil {
-		return nil, fmt.Errorf("listing controller pods: %w", err)
+		return nil, fmt.Errorf("listing the pods of %s: %w", app, err)
 	}
 	return list.Items, nil
 }
 
 // KillController ends the controller's process as a crash would: it has no
 // time to give the lease back. The kubelet starts it again.
-func (c *Cluster) KillController(ctx context.Context) error {
-	pods, err := c.ControllerPods(ctx)
+func (c *Cluster) KillController(ctx context.Context) error { return c.kill(ctx, deployment) }
+
+// KillExecutor does that to what runs Builds.
+func (c *Cluster) KillExecutor(ctx context.Context) error { return c.kill(ctx, executor) }
+
+func (c *Cluster) kill(ctx context.Context, app string) error {
+	pods, err := c.podsOf(ctx, app)
 	if err != nil {
 		return err
 	}

@@ -126,15 +126,7 @@ func (c *Cluster) SetLogins(ctx context.Context, name string, kind corev1.Secret
 	if err != nil {
 		return err
 	}
-	client := c.Clients.Core.CoreV1().Secrets(Namespace)
-	if err := client.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("replacing Secret %q: %w", name, err)
-	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: kind, Data: map[string][]byte{key: data}}
-	if _, err := client.Create(ctx, secret, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making Secret %q: %w", name, err)
-	}
-	return nil
+	return c.SetSecret(ctx, name, kind, map[string]string{key: string(data)})
 }
 
 // Record reads the build record of a rendered config.
