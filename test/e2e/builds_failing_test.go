@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -141,6 +143,7 @@ func (s *scenario) checkEnding(name string, want ending) {
 	if status.StartTimestamp == nil || status.Duration != status.CompletionTimestamp.Sub(status.StartTimestamp.Time) {
 		s.t.Errorf("it began at %s, ended at %s and took %s", status.StartTimestamp, status.CompletionTimestamp, status.Duration)
 	}
+	s.checkEvent(build)
 	if want.container != "" {
 		log, err := cluster.Kubectl(s.ctx, "logs", "pod/"+name+"-build", "--container", want.container)
 		s.must(err)
@@ -157,6 +160,22 @@ func (s *scenario) checkEnding(name string, want ending) {
 			return fmt.Errorf("it is there: %w", err)
 		})
 	}
+}
+
+// checkEvent wants the event of a Build's last phase, once.
+func (s *scenario) checkEvent(build *buildv1.Build) {
+	s.t.Helper()
+	want := live.Event{Reason: api.EventBuildFailed, Message: fmt.Sprintf("Build %s/%s failed", build.Namespace, build.Name), Count: 1}
+	if build.Status.Phase == buildv1.BuildPhaseCancelled {
+		want.Reason, want.Message = api.EventBuildCancelled, fmt.Sprintf("Build %s/%s has been cancelled", build.Namespace, build.Name)
+	}
+	s.eventually("an event tells of "+build.Name, func() error {
+		events, err := cluster.BuildEvents(s.ctx, build)
+		if err == nil && !slices.Contains(events, want) {
+			err = fmt.Errorf("there are %v, want %v", events, want)
+		}
+		return err
+	})
 }
 
 // cancelBuild asks for it as clients of OpenShift do.

@@ -28,6 +28,15 @@ func (c *Cluster) Build(ctx context.Context, name string) (*buildv1.Build, error
 	return build, nil
 }
 
+// BuildEvents are the events about a Build, oldest first.
+func (c *Cluster) BuildEvents(ctx context.Context, build *buildv1.Build) ([]Event, error) {
+	events, err := c.events(ctx, Namespace, build.UID)
+	if err != nil {
+		return nil, fmt.Errorf("listing events of Build %q: %w", build.Name, err)
+	}
+	return events, nil
+}
+
 // DeleteBuilds removes all Builds, and returns when their pods are gone.
 func (c *Cluster) DeleteBuilds(ctx context.Context) error {
 	err := c.Clients.Build.BuildV1().Builds(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})

@@ -264,11 +264,19 @@ type Event struct {
 
 // Events are the events about a pool, oldest first.
 func (c *Cluster) Events(ctx context.Context, pool *mcfgv1.MachineConfigPool) ([]Event, error) {
-	list, err := c.Clients.Core.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(pool.UID)).String(),
-	})
+	events, err := c.events(ctx, metav1.NamespaceDefault, pool.UID)
 	if err != nil {
 		return nil, fmt.Errorf("listing events of pool %q: %w", pool.Name, err)
+	}
+	return events, nil
+}
+
+func (c *Cluster) events(ctx context.Context, namespace string, of types.UID) ([]Event, error) {
+	list, err := c.Clients.Core.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(of)).String(),
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(list.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	events := make([]Event, len(list.Items))
