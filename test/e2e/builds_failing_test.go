@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -39,6 +42,9 @@ const (
 	refusedLogin = "e2e-refused"
 	opaque       = "e2e-opaque"
 )
+
+// rootBuilder is a builder image whose user is root.
+const rootBuilder = "/e2e/s2i:root"
 
 const noSteps = "FROM scratch\nCOPY Dockerfile /\n"
 
@@ -75,6 +81,14 @@ func endings() map[string]ending {
 			phase: failed, reason: buildv1.StatusReasonPushImageToRegistryFailed, message: "Failed to push the image to the registry.",
 			snippet: `Secret "` + opaque + `"`, container: "manage-dockerfile", log: `reading Secret "` + opaque + `" that spec.output.pushSecret names: reading credentials: missing key`,
 		},
+		"root": {
+			change: func(b *buildv1.Build) {
+				from := corev1.ObjectReference{Kind: "DockerImage", Name: cluster.Registry + rootBuilder}
+				b.Spec.Strategy = buildv1.BuildStrategy{Type: buildv1.SourceBuildStrategyType, SourceStrategy: &buildv1.SourceBuildStrategy{From: from}}
+			},
+			phase: failed, reason: s2i.ReasonAssembleUserForbidden, message: `USER: assemble would run as "root", and only users with a number in 1- are allowed`,
+			container: "manage-dockerfile", log: "AssembleUserForbidden",
+		},
 		"cancelled": {
 			dockerfile: "FROM $PLAIN\nRUN $GATE\n", during: (*scenario).cancelBuild,
 			phase: buildv1.BuildPhaseCancelled, reason: buildv1.StatusReasonCancelledBuild, message: "The build was cancelled by the user.",
@@ -105,6 +119,11 @@ func TestEndingsOfBuilds(t *testing.T) {
 	refused := live.Login{Host: cluster.AuthRegistry, User: cluster.AuthUser, Password: cluster.Canary.Password}
 	s.must(cluster.SetLogins(s.ctx, refusedLogin, corev1.SecretTypeDockerConfigJson, refused))
 	s.must(cluster.SetSecret(s.ctx, opaque, corev1.SecretTypeOpaque, map[string]string{"password": cluster.Canary.Password}))
+	plain, err := cluster.OpenImage(cluster.PlainImage)
+	s.must(err)
+	image, err := mutate.Config(plain, v1.Config{User: "root"})
+	s.must(err)
+	s.must(cluster.PushImage(cluster.Registry+rootBuilder, image))
 	all := endings()
 	gates := map[string]*live.Gate{}
 	for name, e := range all {

@@ -31,7 +31,8 @@ images:
   newTag: %s
 %s`
 
-// Patches of what a Deployment is told of images.
+// Patches of what a Deployment is told of images; and assemble does not run as root, as
+// mostly on OpenShift.
 const (
 	controllerPatch = `patches:
 - target: {kind: Deployment, name: machine-os-builder}
@@ -46,6 +47,7 @@ const (
     - {op: replace, path: /spec/template/spec/containers/0/env/0/value, value: "%s"}
     - {op: test, path: /spec/template/spec/containers/0/env/1/name, value: GIT_IMAGE}
     - {op: replace, path: /spec/template/spec/containers/0/env/1/value, value: "%s"}
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --allowed-uids=1-}
 `
 )
 
