@@ -45,7 +45,7 @@ func (c *Cluster) ServeGit(ctx context.Context, root string, login Login) (GitSe
 	if err != nil {
 		return GitServer{}, err
 	}
-	certificate, ca, err := newCertificate(listener.Addr().(*net.TCPAddr).IP)
+	certificate, ca, err := newCertificate(listener.Addr().String())
 	if err != nil {
 		return GitServer{}, errors.Join(err, listener.Close())
 	}
@@ -66,9 +66,13 @@ func (c *Cluster) ServeGit(ctx context.Context, root string, login Login) (GitSe
 }
 
 // newCertificate makes an authority, and a certificate for an address by it.
-func newCertificate(address net.IP) (tls.Certificate, string, error) {
+func newCertificate(address string) (tls.Certificate, string, error) {
 	fail := func(err error) (tls.Certificate, string, error) {
 		return tls.Certificate{}, "", fmt.Errorf("making a certificate: %w", err)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fail(err)
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -88,8 +92,8 @@ func newCertificate(address net.IP) (tls.Certificate, string, error) {
 		return fail(err)
 	}
 	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: address.String()}, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		IPAddresses: []net.IP{address}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
+		IPAddresses: []net.IP{net.ParseIP(host)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, authority, key.Public(), caKey)
 	if err != nil {
 		return fail(err)
