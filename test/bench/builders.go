@@ -25,7 +25,7 @@ func (b *bench) builders(ctx context.Context) (err error) {
 	if err := b.session.PushTo(ctx, known); err != nil {
 		return err
 	}
-	text := func(n int) string { return fmt.Sprintf("%sRUN echo %d > /etc/bench\n", measure.Dockerfile, n) }
+	text := func(n int) string { return fmt.Sprintf("%sRUN echo %d > /etc/bench-edit\n", measure.Dockerfile, n) }
 	if err := b.session.SetDockerfile(ctx, pool, text(0)); err != nil {
 		return err
 	}
