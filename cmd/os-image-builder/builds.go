@@ -12,15 +12,13 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	"github.com/spf13/pflag"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
 	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 	"github.com/machine-os-builder/machine-os-builder/pkg/sourcebuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
-
-// envBuild holds the Build object as JSON (openshift/builder).
-const envBuild = "BUILD"
 
 // buildFlags hold every flag's value of the commands for Build objects.
 type buildFlags struct {
@@ -199,13 +197,13 @@ func ofReport(report buildreport.Report) outcome {
 }
 
 func readBuild() (*buildv1.Build, error) {
-	text, found := os.LookupEnv(envBuild)
+	text, found := os.LookupEnv(api.EnvBuild)
 	if !found {
-		return nil, fmt.Errorf("reading the Build: the environment has no %s", envBuild)
+		return nil, fmt.Errorf("reading the Build: the environment has no %s", api.EnvBuild)
 	}
 	build := &buildv1.Build{}
 	if err := json.Unmarshal([]byte(text), build); err != nil {
-		return nil, fmt.Errorf("reading the Build from %s of the environment: %w", envBuild, err)
+		return nil, fmt.Errorf("reading the Build from %s of the environment: %w", api.EnvBuild, err)
 	}
 	return build, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 )
 
@@ -60,7 +61,7 @@ func TestBuildCommandsReport(t *testing.T) {
 		"no strategy": {"{}", []string{"prepare-build", "--work-dir=" + t.TempDir(), "--storage-dir=" + t.TempDir()}, "neither spec.strategy.dockerStrategy"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv(envBuild, test.build)
+			t.Setenv(api.EnvBuild, test.build)
 			path := filepath.Join(t.TempDir(), "message")
 			var out bytes.Buffer
 			code := run(context.Background(), append(test.args, "--termination-message-path="+path), &out)

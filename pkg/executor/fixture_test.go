@@ -80,7 +80,9 @@ func because(reason, message string) func(*corev1.Pod) {
 
 // ran adds a container that ended, an init container unless it is the one that pushes.
 func ran(name string, exit int32, message string) func(*corev1.Pod) {
-	return terminated(name, corev1.ContainerStateTerminated{ExitCode: exit, Message: message})
+	return terminated(name, corev1.ContainerStateTerminated{
+		ExitCode: exit, Message: message, StartedAt: metav1.NewTime(started), FinishedAt: metav1.NewTime(now),
+	})
 }
 
 func terminated(name string, t corev1.ContainerStateTerminated) func(*corev1.Pod) {

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,9 @@ func TestReasons(t *testing.T) {
 		b.Spec.Source.Secrets = []buildv1.SecretBuildSource{{Secret: corev1.LocalObjectReference{Name: "c"}}}
 		b.Spec.Source.ConfigMaps = []buildv1.ConfigMapBuildSource{{ConfigMap: corev1.LocalObjectReference{Name: "b"}}, {ConfigMap: corev1.LocalObjectReference{Name: "a"}}}
 	}
+	quota := func(used string) error {
+		return fmt.Errorf(`pods "app-1-build" is forbidden: exceeded quota: few, requested: pods=1,cpu=2, used: %s, limited: pods=5,cpu=3`, used)
+	}
 	refusal := errors.New(`pods "app-1-build" is forbidden: exceeded quota`)
 	nobody := errors.New(`pods "app-1-build" is forbidden: error looking up service account team/builder: serviceaccount "builder" not found`)
 	next := func(b *buildv1.Build, w World) func() (*buildv1.Build, Plan) {
@@ -194,6 +198,15 @@ func TestReasons(t *testing.T) {
 			b.Status.Reason, b.Status.Message = "CannotCreateBuildPod", "Failed creating build pod: "+refusal.Error()
 			return b, NotCreated(b, refusal)
 		}, want{}},
+		"CannotCreateBuildPod, the quota is used in another way": {func() (*buildv1.Build, Plan) {
+			b := newBuild(phase("New"))
+			b.Status.Reason, b.Status.Message = "CannotCreateBuildPod", "Failed creating build pod: "+quota("pods=5,cpu=1").Error()
+			return b, NotCreated(b, quota("pods=7,cpu=3"))
+		}, want{}},
+		"CannotCreateBuildPod for good": {func() (*buildv1.Build, Plan) { b := newBuild(); return b, Rejected(b, refusal, now) }, want{
+			phase: "Failed", reason: "CannotCreateBuildPod", message: "Failed creating build pod: " + refusal.Error(),
+			event: "Warning FailedCreate: Error creating build pod: " + refusal.Error() + failedEvent,
+		}},
 		"CannotRetrieveServiceAccount": {func() (*buildv1.Build, Plan) { b := newBuild(); return b, NotCreated(b, nobody) }, want{
 			phase: "New", reason: "CannotRetrieveServiceAccount", message: "Unable to look up the service account secrets for this build.", event: "Warning FailedCreate: Error creating build pod: " + nobody.Error(),
 		}},

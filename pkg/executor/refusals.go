@@ -2,6 +2,7 @@ package executor
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -42,7 +43,23 @@ func isImageField(path string) bool {
 // does not exist (kubernetes, plugin/pkg/admission/serviceaccount).
 const noServiceAccount = "error looking up service account"
 
-// NotCreated is what to do when the API server refuses a Build's pod. The Build stays
+// Rejected is what to do when the API server finds a Build's pod not valid: it depends on
+// nothing but the Build, so that another try would not fare better.
+func Rejected(b *buildv1.Build, rejection error, now time.Time) Plan {
+	plan := end(b, nil, outcome{buildv1.BuildPhaseFailed, buildv1.StatusReasonCannotCreateBuildPod, messageCannotCreatePod + rejection.Error()}, now)
+	plan.Events = append([]Event{failedCreate(rejection)}, plan.Events...)
+	return plan
+}
+
+func failedCreate(err error) Event {
+	return Event{corev1.EventTypeWarning, api.EventFailedCreate, "Error creating build pod: " + err.Error()}
+}
+
+// usedQuota is what changes in the refusal of a quota while it stays the same one
+// (kubernetes, pkg/quota, admission controller).
+var usedQuota = regexp.MustCompile(`, used: [^ ]*, limited: `)
+
+// NotCreated is what to do when the API server forbids a Build's pod. The Build stays
 // New, since what the API server minds may be mended: a quota, a ServiceAccount, a
 // policy. Whoever calls it tries again.
 func NotCreated(b *buildv1.Build, refusal error) Plan {
@@ -51,9 +68,12 @@ func NotCreated(b *buildv1.Build, refusal error) Plan {
 	if strings.Contains(refusal.Error(), noServiceAccount) {
 		status.Reason, status.Message = buildv1.StatusReasonCannotRetrieveServiceAccount, messageNoServiceAccount
 	}
+	if usedQuota.ReplaceAllString(status.Message, "") == usedQuota.ReplaceAllString(b.Status.Message, "") {
+		status.Message = b.Status.Message
+	}
 	plan := Plan{Status: changed(b, status)}
 	if plan.Status != nil {
-		plan.Events = []Event{{corev1.EventTypeWarning, api.EventFailedCreate, "Error creating build pod: " + refusal.Error()}}
+		plan.Events = []Event{failedCreate(refusal)}
 	}
 	return plan
 }

@@ -70,35 +70,6 @@ func complete(s *buildv1.BuildStatus, b *buildv1.Build, pod *corev1.Pod, now tim
 	}
 }
 
-// stages joins what the containers of a pod say of their work. A step of a stage that
-// is known goes to the end of its steps, and the stage lasts from its begin to the end
-// of that step.
-func stages(pod *corev1.Pod) []buildv1.StageInfo {
-	var all []buildv1.StageInfo
-	for _, c := range containers(pod) {
-		for _, stage := range c.report.Stages {
-			all = merge(all, *stage.DeepCopy())
-		}
-	}
-	return all
-}
-
-func merge(all []buildv1.StageInfo, stage buildv1.StageInfo) []buildv1.StageInfo {
-	for i := range all {
-		known := &all[i]
-		if known.Name != stage.Name {
-			continue
-		}
-		known.Steps = append(known.Steps, stage.Steps...)
-		for _, step := range stage.Steps {
-			end := step.StartTime.Add(time.Duration(step.DurationMilliseconds) * time.Millisecond)
-			known.DurationMilliseconds = max(0, end.Sub(known.StartTime.Time).Milliseconds())
-		}
-		return all
-	}
-	return append(all, stage)
-}
-
 // Of a log's lines that a status keeps: how many, how long one may be, and how much of
 // a longer one is left at its begin and at its end.
 const (

@@ -123,3 +123,51 @@ func TestRevision(t *testing.T) {
 		})
 	}
 }
+
+// TestStagesAreBounded: a step can write its container's report, but not when its
+// container ran, nor what stages there are.
+func TestStagesAreBounded(t *testing.T) {
+	second := func(n int) metav1.Time { return metav1.NewTime(started.Add(time.Duration(n) * time.Second)) }
+	for name, row := range map[string]struct {
+		at       int
+		took     int64
+		wantAt   int
+		wantTook int64
+	}{
+		"within":             {12, 7000, 12, 7000},
+		"to the end":         {10, 10999, 10, 10999}, // the kubelet tells whole seconds
+		"too long":           {12, 1 << 62, 12, 9000},
+		"from before":        {-1000, 1015000, 10, 5000},
+		"around it":          {-1000, 9999999, 10, 11000},
+		"in the future":      {1000, 5, 21, 0},
+		"that ends earlier":  {12, -5, 12, 0},
+		"over before it ran": {-1000, 5, 10, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := buildreport.Report{Succeeded: true, Stages: []buildv1.StageInfo{step("Build", "DockerBuild", row.at, row.took)}}.Encode()
+			pod := pushedWell(terminated("docker-build", corev1.ContainerStateTerminated{Message: string(text), StartedAt: second(10), FinishedAt: second(20)}))
+			want := []buildv1.StageInfo{step("Build", "DockerBuild", row.wantAt, row.wantTook)}
+			if diff := cmp.Diff(want, Next(newBuild(running), World{Pod: pod}, now).Status.Stages); diff != "" {
+				t.Errorf("stages:\n%s", diff)
+			}
+		})
+	}
+	for name, forged := range map[string]buildv1.StageInfo{
+		"an unknown stage": step("\x1b[2J", "DockerBuild", 1, 5),
+		"an unknown step":  step("Build", "Rest", 1, 5),
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := pushedWell(reported("docker-build", buildreport.Report{Succeeded: true, Stages: []buildv1.StageInfo{forged, step("PullImages", "PullInputImage", 6, 500)}}))
+			if got := Next(newBuild(running), World{Pod: pod}, now).Status.Stages; len(got) != 1 || got[0].Name != "PullImages" {
+				t.Errorf("stages %+v", got)
+			}
+		})
+	}
+	t.Run("nobody knows when it ran", func(t *testing.T) {
+		text := buildreport.Report{Succeeded: true, Stages: []buildv1.StageInfo{step("Build", "DockerBuild", 1, 5)}}.Encode()
+		pod := pushedWell(terminated("docker-build", corev1.ContainerStateTerminated{Message: string(text)}))
+		if got := Next(newBuild(running), World{Pod: pod}, now).Status.Stages; len(got) != 0 {
+			t.Errorf("stages %+v", got)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/gitaddress"
 )
 
 // maxDockerfile is the longest source.dockerfile that OpenShift's API server takes.
@@ -20,9 +21,6 @@ const maxDockerfile = 60000
 
 // dockerImage is the kind of the references that can be followed here.
 const dockerImage = "DockerImage"
-
-// scpForm is how git writes an ssh URL without a scheme: [user@]host:path.
-var scpForm = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^/:][^:]*$|^([A-Za-z0-9._-]+@)[A-Za-z0-9][A-Za-z0-9.-]*:/[^:]+$`)
 
 // labelKey is wider by the slash than what OpenShift's API server takes, since keys of
 // image labels have prefixes as those of objects have.
@@ -78,8 +76,8 @@ func validateSource(spec buildv1.BuildSpec, at *field.Path) field.ErrorList {
 func validateGit(git buildv1.GitBuildSource, at *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	// It may hold a password.
-	if problem := gitProblem(git.URI); problem != "" {
-		problems = append(problems, field.Invalid(at.Child("uri"), "", problem))
+	if _, err := gitaddress.Read(git.URI); err != nil {
+		problems = append(problems, field.Invalid(at.Child("uri"), "", err.Error()))
 	}
 	// git takes what begins so for an option.
 	if strings.HasPrefix(git.Ref, "-") {
@@ -97,32 +95,6 @@ func validateGit(git buildv1.GitBuildSource, at *field.Path) field.ErrorList {
 		}
 	}
 	return problems
-}
-
-// gitProblem says what is wrong with the address of a repository; "" for nothing.
-func gitProblem(uri string) string {
-	const use = "use https://host/path, ssh://user@host/path or user@host:path"
-	switch {
-	case uri == "":
-		return "is required; " + use
-	case strings.HasPrefix(uri, "-"):
-		return "must not begin with a dash; " + use
-	case scpForm.MatchString(uri):
-		return ""
-	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return "is no URL; " + use
-	}
-	switch u.Scheme {
-	case "https", "http", "ssh", "git", "git+ssh":
-		if u.Host == "" || strings.HasPrefix(u.Host, "-") {
-			return "names no host; " + use
-		}
-		return ""
-	default:
-		return "cannot be reached from a pod; " + use
-	}
 }
 
 // validateInput checks a Secret or a ConfigMap among the sources.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/gitaddress"
 	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
@@ -65,9 +66,9 @@ type Info struct {
 // Clone clones a repository with its submodules. Errors show neither a login nor what
 // a program printed but its last line.
 func Clone(ctx context.Context, options Options) (Info, error) {
-	address, err := readAddress(options.URI)
+	address, err := gitaddress.Read(options.URI)
 	if err != nil {
-		return Info{}, err
+		return Info{}, fmt.Errorf("spec.source.git.uri %w", err)
 	}
 	for _, name := range []string{options.Ref, options.Commit} {
 		if strings.HasPrefix(name, "-") {
@@ -101,7 +102,7 @@ func (g *git) ask(ctx context.Context) error {
 	}
 	for try := 1; ; try++ {
 		limited, cancel := context.WithTimeout(ctx, timeout)
-		_, err := g.run(limited, "", "ls-remote", "--heads", "--", g.address.plain)
+		_, err := g.run(limited, "", "ls-remote", "--heads", "--", g.address.Plain)
 		cancel()
 		switch {
 		case err == nil:
@@ -109,12 +110,12 @@ func (g *git) ask(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("fetching the source: %w", context.Cause(ctx))
 		case try < tries && errors.Is(err, context.DeadlineExceeded):
-			g.options.Line(fmt.Sprintf("%s has not answered within %s, asking again", g.address.plain, timeout))
+			g.options.Line(fmt.Sprintf("%s has not answered within %s, asking again", g.address.Plain, timeout))
 			timeout *= 2
 		case g.loggedIn:
-			return fmt.Errorf("failed to fetch requested repository %q with provided credentials: %w", g.address.plain, err)
+			return fmt.Errorf("failed to fetch requested repository %q with provided credentials: %w", g.address.Plain, err)
 		default:
-			return fmt.Errorf("requested repository %q not found, or it wants a login, which spec.source.sourceSecret can name: %w", g.address.plain, err)
+			return fmt.Errorf("requested repository %q not found, or it wants a login, which spec.source.sourceSecret can name: %w", g.address.Plain, err)
 		}
 	}
 }
@@ -125,10 +126,10 @@ func (g *git) clone(ctx context.Context) error {
 		want = g.options.Ref
 	}
 	if want == "" {
-		_, err := g.run(ctx, "", "clone", "--recursive", "--depth=1", "--", g.address.plain, g.options.Dir)
+		_, err := g.run(ctx, "", "clone", "--recursive", "--depth=1", "--", g.address.Plain, g.options.Dir)
 		return wrap("cloning", err)
 	}
-	if _, err := g.run(ctx, "", "clone", "--", g.address.plain, g.options.Dir); err != nil {
+	if _, err := g.run(ctx, "", "clone", "--", g.address.Plain, g.options.Dir); err != nil {
 		return wrap("cloning", err)
 	}
 	if _, err := g.run(ctx, g.options.Dir, "checkout", want, "--"); err != nil {
@@ -162,7 +163,7 @@ func (g *git) info(ctx context.Context) (Info, error) {
 		return Info{}, fmt.Errorf("reading the commit: git log gives %d fields, want 7", len(fields))
 	}
 	return Info{
-		URI: g.address.plain, Ref: g.options.Ref, Commit: fields[0],
+		URI: g.address.Plain, Ref: g.options.Ref, Commit: fields[0],
 		Author: User{Name: fields[1], Email: fields[2]}, Committer: User{Name: fields[3], Email: fields[4]},
 		Date: fields[5], Message: fields[6],
 	}, nil

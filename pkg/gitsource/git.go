@@ -12,13 +12,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/gitaddress"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
 // git runs the program of that name.
 type git struct {
 	options  Options
-	address  address
+	address  gitaddress.Address
 	private  string // its own directory, gone when all is done
 	loggedIn bool
 	hide     *redact.Redactor

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/gitaddress"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
@@ -49,7 +50,7 @@ const defaultUser = "builder"
 const maxKey = 4 << 20
 
 // newGit writes what git and ssh need to know into private.
-func newGit(private string, address address, options Options) (*git, error) {
+func newGit(private string, address gitaddress.Address, options Options) (*git, error) {
 	if options.Line == nil {
 		options.Line = func(string) {}
 	}
@@ -135,18 +136,18 @@ func (g *git) writeLogin(config *strings.Builder, secret map[string][]byte) ([]s
 	if password == "" {
 		password = strings.TrimSpace(string(secret[keyToken]))
 	}
-	if user == "" && password == "" && g.address.login != nil {
-		user = g.address.login.Username()
-		password, _ = g.address.login.Password()
+	if user == "" && password == "" && g.address.Login != nil {
+		user = g.address.Login.Username()
+		password, _ = g.address.Login.Password()
 	}
 	g.loggedIn = password != "" || user != "" || len(secret[keySSH]) > 0
-	if user == "" && password == "" || g.address.server == nil {
+	if user == "" && password == "" || g.address.Server == nil {
 		return nil, nil
 	}
 	if user == "" {
 		user = defaultUser
 	}
-	login := *g.address.server
+	login := *g.address.Server
 	login.User = url.UserPassword(user, password)
 	if err := g.write(fileCredentials, []byte(login.String()+"\n")); err != nil {
 		return nil, err

@@ -51,10 +51,9 @@ func (in *BuildInformers) Start(ctx context.Context) error {
 	return nil
 }
 
-// What a cluster without Builds of its own has to have, and what one with them has.
+// What a cluster without Builds of its own has to have, and what each with them has.
 var (
 	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	services    = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
 
 	buildDefinition = "builds." + buildv1.GroupName
 	buildService    = buildv1.GroupVersion.Version + "." + buildv1.GroupName
@@ -70,7 +69,7 @@ var (
 // CheckBuilds returns nil where Build is a custom resource, which nobody runs by
 // itself.
 func CheckBuilds(ctx context.Context, c Clients) error {
-	service, err := c.Dynamic.Resource(services).Get(ctx, buildService, metav1.GetOptions{})
+	service, err := c.Dynamic.Resource(apiServices).Get(ctx, buildService, metav1.GetOptions{})
 	switch {
 	case err == nil:
 		name, aggregated, _ := unstructured.NestedString(service.Object, "spec", "service", "name")

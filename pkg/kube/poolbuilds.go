@@ -51,7 +51,7 @@ func newBuilds(c Clients, namespace string) (*Builds, error) {
 			o.LabelSelector = labels.Set{api.LabelBuildPod: ""}.String()
 		}))
 	services := metadatainformer.NewFilteredSharedInformerFactory(c.Metadata, 0, metav1.NamespaceAll, func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, buildv1.GroupVersion.Version+"."+buildv1.GroupName).String()
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, buildService).String()
 	})
 	b := &Builds{
 		Informer: builds.Build().V1().Builds().Informer(), Lister: builds.Build().V1().Builds().Lister(),

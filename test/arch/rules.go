@@ -17,6 +17,7 @@ var pure = []string{
 	"pkg/dockerfile",
 	"pkg/dockerfile/managed",
 	"pkg/executor",
+	"pkg/gitaddress",
 	"pkg/ignition/spec2",
 	"pkg/osbuild",
 	"pkg/ospackages",

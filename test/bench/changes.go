@@ -51,8 +51,15 @@ func (b *bench) orders(ctx context.Context) error {
 	return nil
 }
 
-// sizes builds configs of every size.
+// sizes builds configs of every size, and on a base of many bytes.
 func (b *bench) sizes(ctx context.Context) error {
+	if err := b.configSizes(ctx); err != nil {
+		return err
+	}
+	return b.largeBase(ctx)
+}
+
+func (b *bench) configSizes(ctx context.Context) error {
 	was := b.session.MakeConfig
 	defer func() { b.session.MakeConfig = was }()
 	b.bySize = map[string][]measure.Build{}

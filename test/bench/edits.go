@@ -13,7 +13,7 @@ import (
 // none. What they leave does not compress.
 func editedFile(first, last int) string {
 	const work = "RUN cd /usr/lib && head -c 8000000 /dev/urandom > bench-%[1]s && for n in 1 2 3 4 5; do gzip -9 < bench-%[1]s > /dev/null; done && echo %[2]d\n"
-	return "FROM configs AS final\n" + fmt.Sprintf(work, "one", first) + fmt.Sprintf(work, "two", 0) + fmt.Sprintf("RUN echo %d > /etc/bench\n", last)
+	return "FROM configs AS final\n" + fmt.Sprintf(work, "one", first) + fmt.Sprintf(work, "two", 0) + fmt.Sprintf("RUN echo %d > /etc/bench-edit\n", last)
 }
 
 // edits builds a pool again after edits of its Dockerfile, at the beginning and at the

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +26,7 @@ type options struct {
 	rounds   int
 	pools    int
 	idle     time.Duration
+	phases   string
 	document string
 }
 
@@ -33,6 +35,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each figure is taken")
 	flag.IntVar(&o.pools, "pools", 10, "opted-in pools while the controller's memory is read")
 	flag.DurationVar(&o.idle, "idle", time.Minute, "how long the controller is left alone before that")
+	flag.StringVar(&o.phases, "phases", "", "the phases to run, of "+strings.Join(phaseNames(), ", ")+"; empty for all. Fewer are written nowhere but here")
 	flag.StringVar(&o.document, "document", filepath.Join("docs", "dev", "benchmarks.md"), "where to write the results, from the repository's top folder; empty for nowhere")
 	flag.Parse()
 	// The controller that runs in here would write its log between the lines.
@@ -48,50 +51,47 @@ func main() {
 
 // run measures everything, prints the tables and writes the document.
 func run(ctx context.Context, o options) (err error) {
+	begin := time.Now()
+	b := &bench{options: o, begin: begin}
+	phases, err := b.selected()
+	if err != nil {
+		return err
+	}
 	cluster, err := live.Connect(ctx)
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
 	machine := describeMachine(ctx, cluster)
 	session, err := measure.Begin(ctx, cluster, strconv.FormatInt(begin.Unix(), 36))
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, session: session, begin: begin}
+	b.session = session
 	defer func() {
 		// An interrupt ends the measuring, not the tidying up.
 		if endErr := session.End(context.WithoutCancel(ctx)); err == nil {
 			err = endErr
 		}
 	}()
-	for _, phase := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"first builds on a new base", b.warmUp},
-		{"rounds", b.rounds},
-		{"new configs on known steps", b.orders},
-		{"edits of a Dockerfile whose steps are kept", b.edits},
-		{"configs of many sizes", b.sizes},
-		{"a large base", b.largeBase},
-		{"the same inputs again", b.again},
-		{"rendering", b.rendering},
-		{"counting writes", b.countWrites},
-		{"memory", b.memory},
-	} {
-		b.say("%s", phase.name)
-		if err := phase.do(ctx); err != nil {
-			return fmt.Errorf("measuring %s: %w", phase.name, err)
-		}
+	// No build of a phase is the first on its base.
+	b.say("a first build on a new base")
+	if err := b.learnBase(ctx); err != nil {
+		return fmt.Errorf("measuring a first build: %w", err)
 	}
-	tables := b.tables()
+	var tables []figure.Table
+	for _, p := range phases {
+		b.say("%s", p.about)
+		if err := p.do(b, ctx); err != nil {
+			return fmt.Errorf("measuring %s: %w", p.about, err)
+		}
+		tables = append(tables, p.tables(b)...)
+	}
 	fmt.Println()
 	for _, t := range tables {
 		fmt.Println(t.Text())
 	}
 	fmt.Printf("took %s\n", time.Since(begin).Round(time.Second))
-	if o.document == "" {
+	if o.document == "" || o.phases != "" {
 		return nil
 	}
 	return figure.Write(filepath.Join(cluster.Root, o.document), "make bench", begin, machine+proc.Load("at the end"), tables)

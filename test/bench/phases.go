@@ -24,17 +24,18 @@ type bench struct {
 	begin   time.Time
 	drivers *measure.Drivers
 
-	firstConfigOnly, firstOneRun measure.Build
-	configOnly, oneRun           []measure.Build
-	overlay, vfs                 figure.Samples
-	countedConfigOnly            counted
-	countedOneRun                counted
-	resident, peak               figure.Samples
-	binary                       int64
-	layers                       map[string]figure.Samples
+	firstConfigOnly    measure.Build
+	configOnly, oneRun []measure.Build
+	overlay, vfs       figure.Samples
+	countedConfigOnly  counted
+	countedOneRun      counted
+	resident, peak     figure.Samples
+	binary             int64
+	layers             map[string]figure.Samples
 
 	configFirst, configLast []measure.Build
 	coldEdit, warmEdit      []measure.Build
+	byPod, byBuild          []measure.Build
 	bySize                  map[string][]measure.Build
 	firstLarge              measure.Build
 	large                   []measure.Build
@@ -64,30 +65,35 @@ func (b *bench) build(ctx context.Context, pool string) (measure.Build, error) {
 	return build, b.session.Remove(ctx, pool)
 }
 
-// warmUp makes the first builds on a base that the repository does not know,
-// and the pod that compares storage drivers.
-func (b *bench) warmUp(ctx context.Context) error {
-	const pool = "first-config-only"
+// learnBase makes the first build on a base that the repository does not know.
+func (b *bench) learnBase(ctx context.Context) error {
 	if err := b.session.PushTo(ctx, known); err != nil {
 		return err
 	}
 	var err error
-	if b.firstConfigOnly, err = b.build(ctx, pool); err != nil {
+	b.firstConfigOnly, err = b.build(ctx, "first-config-only")
+	return err
+}
+
+// prepareDrivers makes the pod that compares storage drivers.
+func (b *bench) prepareDrivers(ctx context.Context) error {
+	const pool = "first-one-run"
+	if err := b.session.PushTo(ctx, known, pool); err != nil {
 		return err
 	}
-	const custom = "first-one-run"
-	if err := b.session.PushTo(ctx, known, custom); err != nil {
+	var err error
+	if b.drivers, err = b.session.NewDrivers(ctx, pool); err != nil {
 		return err
 	}
-	if b.drivers, b.firstOneRun, err = b.session.NewDrivers(ctx, custom); err != nil {
-		return err
-	}
-	return b.session.Remove(ctx, custom)
+	return b.session.Remove(ctx, pool)
 }
 
 // rounds takes each kind of build once a round, so that whatever else the
 // machine does meets all of them alike.
 func (b *bench) rounds(ctx context.Context) error {
+	if err := b.prepareDrivers(ctx); err != nil {
+		return err
+	}
 	for n := range b.options.rounds {
 		if err := b.session.PushTo(ctx, known); err != nil {
 			return err

@@ -24,10 +24,6 @@ func between(from, to measure.Mark) func(measure.Build) float64 {
 
 func labelToImage(b measure.Build) float64 { return b.Since("", measure.Annotated) }
 
-func (b *bench) tables() []figure.Table {
-	return []figure.Table{b.configOnlyTable(), b.oneRunTable(), b.ordersTable(), b.editsTable(), b.sizesTable(), b.againTable(), b.podTable(), b.writesTable(), b.memoryTable(), b.layerTable(), b.renderTable()}
-}
-
 func (b *bench) configOnlyTable() figure.Table {
 	moved := func(m measure.Build) float64 { return float64(m.Moved()) / 1024 }
 	layer := of(b.configOnly, func(m measure.Build) float64 { return float64(m.LayerBytes) / 1024 })

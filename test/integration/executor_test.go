@@ -175,6 +175,22 @@ func TestBuildRefused(t *testing.T) {
 	}
 }
 
+// TestBuildPodRejected: a pod that the API server finds not valid ends its Build, once.
+func TestBuildPodRejected(t *testing.T) {
+	w := newBuildWorld(t)
+	w.Start()
+	b := w.newBuild("app-1")
+	b.Spec.NodeSelector = map[string]string{"a b": "c"}
+	w.create(b)
+	if got := w.reaches("app-1", buildv1.BuildPhaseFailed, "CannotCreateBuildPod"); !strings.Contains(got.Status.Message, "spec.nodeSelector") || got.Status.CompletionTimestamp == nil {
+		t.Errorf("status %+v", got.Status)
+	}
+	w.toldOf("app-1", "BuildFailed 1", "FailedCreate 1")
+	if writes := w.objectWrites(); len(writes) != 2 { // the pod that was refused, and the status
+		t.Errorf("writes %q", writes)
+	}
+}
+
 // TestBuildExecutorRestarts at each point of a Build's life, and goes on from there.
 func TestBuildExecutorRestarts(t *testing.T) {
 	w := newBuildWorld(t)

@@ -28,6 +28,8 @@ const retryAfter = 100 * time.Millisecond
 type Options struct {
 	Client    kubernetes.Interface
 	Namespace string
+	// Selector is of the pods' labels; empty for those of pools.
+	Selector string
 	// Registry takes the images; its certificate is trusted whatever the pod says.
 	Registry *Registry
 	Script   Playwright
@@ -74,7 +76,7 @@ func (k *Kubelet) now() metav1.Time { return metav1.NewTime(k.Clock.Now()) }
 // Run plays until the context ends.
 func (k *Kubelet) Run(ctx context.Context) {
 	factory := informers.NewSharedInformerFactoryWithOptions(k.Client, 0, informers.WithNamespace(k.Namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = api.LabelBuildPod }))
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cmp.Or(k.Selector, api.LabelBuildPod) }))
 	informer := factory.Core().V1().Pods().Informer()
 	var actors sync.WaitGroup
 	see := func(obj any) {

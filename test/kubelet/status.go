@@ -50,6 +50,9 @@ func (a *actor) step() string {
 func (a *actor) last() string { return a.pod.Spec.Containers[0].Name }
 
 func (a *actor) running() corev1.PodStatus {
+	if ofBuild(a.pod) {
+		return a.runningBuild()
+	}
 	c := a.pod.Spec.Containers[0]
 	state := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: a.now()}}
 	return corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: c.Name, Image: c.Image, State: state}}}
@@ -91,6 +94,9 @@ func (a *actor) put(status *corev1.PodStatus, container string, t corev1.Contain
 func (a *actor) final(ctx context.Context, how Outcome) corev1.PodStatus {
 	switch how {
 	case Succeed:
+		if ofBuild(a.pod) {
+			return a.builtBuild(ctx)
+		}
 		result, err := a.push(ctx)
 		if err != nil {
 			return a.reported(a.last(), buildspec.Result{Reason: api.ReasonPushFailed, Message: fmt.Sprintf("pushing the image: %v", err)})

@@ -1,6 +1,7 @@
 package inputs
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -48,6 +49,20 @@ func (b Builds) Of(m metav1.ObjectMeta) *backend.Observation {
 		o.ID = ""
 	}
 	return o
+}
+
+// Changed says whether two looks at a run, either of which may be nil, differ in what
+// anybody waits for.
+func Changed(was, is *backend.Observation) bool {
+	if was == nil || is == nil {
+		return was != is
+	}
+	before := *was
+	before.Started = is.Started
+	if !is.Phase.Active() {
+		before.Deleting, before.RunDeleting, before.GoneBy = is.Deleting, is.RunDeleting, is.GoneBy
+	}
+	return !reflect.DeepEqual(&before, is)
 }
 
 // All are the builds by the names of their rendered configs.

@@ -10,6 +10,7 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -132,6 +133,12 @@ func ownedBy(root *corev1.ConfigMap) []metav1.OwnerReference {
 func isRoot(cm *corev1.ConfigMap) bool {
 	return cm.Labels[api.LabelRole] == api.RoleInput &&
 		cm.Name == names.MachineConfigMap(cm.Annotations[api.AnnotationRenderedConfig], 0)
+}
+
+// RunSelector selects the runs of a pool's builds, and those of pools with a long name
+// that begins alike: a label holds it in part only.
+func RunSelector(pool string) string {
+	return labels.Set{api.LabelBuildPod: "", api.LabelRole: api.RoleRun, api.LabelTargetPool: names.LabelValue(pool)}.String()
 }
 
 // IsRun is true for the metadata of a run.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	buildv1 "github.com/openshift/api/build/v1"
@@ -61,13 +60,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 			return
 		}
 		was, is := observeOne(before), observeOne(after)
-		if was != nil && is != nil {
-			was.Started = is.Started
-			if !is.Phase.Active() {
-				was.Deleting, was.RunDeleting, was.GoneBy = is.Deleting, is.RunDeleting, is.GoneBy
-			}
-		}
-		if !reflect.DeepEqual(was, is) {
+		if inputs.Changed(was, is) {
 			notify(was, is)
 		}
 	})
@@ -95,9 +88,7 @@ func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.O
 
 // live reads the Builds of a pool's runs from the API server.
 func (b *Backend) live(ctx context.Context, pool string) ([]*buildv1.Build, error) {
-	list, err := b.builds.BuildV1().Builds(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{
-		api.LabelBuildPod: "", api.LabelRole: api.RoleRun, api.LabelTargetPool: names.LabelValue(pool),
-	}.String()})
+	list, err := b.builds.BuildV1().Builds(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: inputs.RunSelector(pool)})
 	if err != nil {
 		return nil, fmt.Errorf("listing Builds of pool %q: %w", pool, err)
 	}

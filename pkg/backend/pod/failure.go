@@ -2,8 +2,10 @@ package pod
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -82,6 +84,7 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 	if theirs {
 		result.Message = oneLine(result.Message)
 		result.Digest, result.Member, result.Members = "", "", nil
+		result.Timings, result.BytesPulled, result.BytesPushed = possible(result.Timings, t), 0, 0
 	}
 	if err != nil || result.Succeeded || theirs && result.Message == "" {
 		o.Message = fmt.Sprintf("container %s exited with %d before it could say why", c.Name, t.ExitCode)
@@ -111,6 +114,19 @@ func describe(o *backend.Observation, p *corev1.Pod, c *corev1.ContainerStatus) 
 func runsSteps(p *corev1.Pod, container string) bool {
 	return container == api.ContainerBuild && len(p.Spec.InitContainers) > 0
 }
+
+// possible leaves out what a container cannot have taken: a step of the user's may have
+// written it.
+func possible(timings []buildspec.Timing, t *corev1.ContainerStateTerminated) []buildspec.Timing {
+	// The kubelet tells whole seconds.
+	most := t.FinishedAt.Sub(t.StartedAt.Time) + time.Second
+	return slices.DeleteFunc(timings, func(timing buildspec.Timing) bool {
+		return timing.Seconds < 0 || timing.Seconds > most.Seconds() || !timingForm.MatchString(timing.Name)
+	})
+}
+
+// timingForm is that of the builder's names of what it does.
+var timingForm = regexp.MustCompile(`^[a-z]{1,20}$`)
 
 // oneLine joins the lines of a message that a step of the user's may have
 // written: in a condition, the next line says what to do, and is ours.

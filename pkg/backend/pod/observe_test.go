@@ -261,3 +261,16 @@ func TestObserveInjectedContainer(t *testing.T) {
 		}
 	}
 }
+
+// TestStepsTellNoFigures but those that their container can have.
+func TestStepsTellNoFigures(t *testing.T) {
+	told := buildspec.Result{Reason: api.ReasonBuildFailed, Message: "line 2", BytesPulled: 1 << 60, BytesPushed: 1, Timings: []buildspec.Timing{
+		{Name: "build", Seconds: 10.9}, {Name: "total", Seconds: 11.1}, {Name: "push", Seconds: -1}, {Name: "\x1b[2J", Seconds: 1}, {Name: "handover", Seconds: 0},
+	}}
+	state := ended(1, "Error", string(told.Encode()))
+	state.Terminated.StartedAt = metav1.NewTime(at.Add(-10 * time.Second))
+	got := observePods(status{phase: corev1.PodFailed, build: state}.of(request(customContent))).Result
+	if diff := cmp.Diff([]buildspec.Timing{{Name: "build", Seconds: 10.9}, {Name: "handover", Seconds: 0}}, got.Timings); diff != "" || got.BytesPulled != 0 || got.BytesPushed != 0 {
+		t.Errorf("%d bytes pulled, %d pushed, timings:\n%s", got.BytesPulled, got.BytesPushed, diff)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
@@ -59,13 +57,7 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 		}
 		others := b.others(cmp.Or(after, before))
 		was, is := observePods(append(others, before)...), observePods(append(others, after)...)
-		if was != nil && is != nil {
-			was.Started = is.Started
-			if !is.Phase.Active() {
-				was.Deleting, was.RunDeleting, was.GoneBy = is.Deleting, is.RunDeleting, is.GoneBy
-			}
-		}
-		if !reflect.DeepEqual(was, is) {
+		if inputs.Changed(was, is) {
 			notify(was, is)
 		}
 	})
@@ -97,9 +89,7 @@ func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.O
 
 // livePods reads the pods of a pool's runs from the API server.
 func (b *Backend) livePods(ctx context.Context, pool string) ([]*corev1.Pod, error) {
-	list, err := b.client.CoreV1().Pods(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{
-		api.LabelBuildPod: "", api.LabelRole: api.RoleRun, api.LabelTargetPool: names.LabelValue(pool),
-	}.String()})
+	list, err := b.client.CoreV1().Pods(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: inputs.RunSelector(pool)})
 	if err != nil {
 		return nil, fmt.Errorf("listing build pods of pool %q: %w", pool, err)
 	}

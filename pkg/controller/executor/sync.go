@@ -59,7 +59,9 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 		w.Pod = existing
 		plan = executor.Next(b, w, c.Clock.Now())
 		return plan.RequeueAfter, c.write(ctx, b, plan)
-	case refused(err):
+	case rejected(err):
+		return 0, c.write(ctx, b, executor.Rejected(b, err, c.Clock.Now()))
+	case apierrors.IsForbidden(err):
 		if writeErr := c.write(ctx, b, executor.NotCreated(b, err)); writeErr != nil {
 			return 0, writeErr
 		}
@@ -67,10 +69,10 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 	return 0, fmt.Errorf("creating pod %q: %w", pod.Name, err)
 }
 
-// refused says whether the API server minds a pod, rather than not being able to take
-// it now.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
+// rejected says whether the API server minds a pod for what it is, rather than for what
+// there is in the cluster now.
+func rejected(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
 func (c *Controller) deletePod(ctx context.Context, pod *corev1.Pod) error {

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 )
@@ -244,6 +245,32 @@ func TestRefused(t *testing.T) {
 	r.rest()
 	if s := c.now().Status; s.Phase != "Pending" || s.Reason != "" || s.Message != "" {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// TestRejected: what is not valid stays so.
+func TestRejected(t *testing.T) {
+	for name, rejection := range map[string]error{
+		"invalid": apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, podName, field.ErrorList{field.Invalid(field.NewPath("spec", "nodeSelector"), "a b", "no label")}),
+		"bad":     apierrors.NewBadRequest("no such field"),
+		"large":   apierrors.NewRequestEntityTooLargeError("limit is 3145728"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, newBuild())
+			r := c.start()
+			c.fail["create pods"] = rejection
+			r.rest()
+			s := c.now().Status
+			if s.Phase != "Failed" || s.Reason != "CannotCreateBuildPod" || s.Message != "Failed creating build pod: "+rejection.Error() || s.CompletionTimestamp == nil {
+				t.Errorf("status %+v", s)
+			}
+			if events := c.told(); len(events) != 2 || !strings.HasPrefix(events[0], "Warning FailedCreate ") || !strings.Contains(events[1], "BuildFailed") {
+				t.Errorf("events %q", events)
+			}
+			if got := c.took(); !slices.Equal(got, []string{"update builds/status"}) || c.pod() != nil {
+				t.Errorf("writes %q", got)
+			}
+		})
 	}
 }
 

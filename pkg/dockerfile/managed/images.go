@@ -18,15 +18,9 @@ import (
 // --mount, each once, in order of appearance: no stages, and not scratch. Arguments
 // are the build's, by name; defaults of ARG count where there is none.
 func Images(text string, arguments map[string]string) ([]string, error) {
-	d, err := parse(text)
+	w, err := walkThrough(text, arguments)
 	if err != nil {
 		return nil, err
-	}
-	w := newWalk(d, arguments)
-	for _, node := range d.nodes {
-		if err := w.instruction(node); err != nil {
-			return nil, fmt.Errorf("reading Dockerfile: line %d: %w", node.StartLine, err)
-		}
 	}
 	return w.images, nil
 }
@@ -48,6 +42,20 @@ type walk struct {
 	base            string            // the image of the last one
 	count           int
 	images          []string
+}
+
+func walkThrough(text string, arguments map[string]string) (*walk, error) {
+	d, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	w := newWalk(d, arguments)
+	for _, node := range d.nodes {
+		if err := w.instruction(node); err != nil {
+			return nil, fmt.Errorf("reading Dockerfile: line %d: %w", node.StartLine, err)
+		}
+	}
+	return w, nil
 }
 
 func newWalk(d *document, arguments map[string]string) *walk {
@@ -185,15 +193,9 @@ func (w *walk) try(word string, from variables) string {
 // Base returns the image that the last stage begins with, through the stages that it
 // is made from; empty for scratch.
 func Base(text string, arguments map[string]string) (string, error) {
-	d, err := parse(text)
+	w, err := walkThrough(text, arguments)
 	if err != nil {
 		return "", err
-	}
-	w := newWalk(d, arguments)
-	for _, node := range d.nodes {
-		if err := w.instruction(node); err != nil {
-			return "", fmt.Errorf("reading Dockerfile: line %d: %w", node.StartLine, err)
-		}
 	}
 	return w.base, nil
 }

@@ -155,12 +155,15 @@ func (s *Session) StartCounted(ctx context.Context) (*Counted, error) {
 	return c, nil
 }
 
+// tokenSeconds is longer than any bench takes.
+const tokenSeconds = 24 * 3600
+
 func (s *Session) countedConfig(ctx context.Context, w *writes) (*rest.Config, error) {
 	admin, err := kube.Config(s.Kubeconfig, "machine-os-builder-bench")
 	if err != nil {
 		return nil, err
 	}
-	expiry := int64(3600)
+	expiry := int64(tokenSeconds)
 	token, err := s.Clients.Core.CoreV1().ServiceAccounts(live.Namespace).CreateToken(ctx, deployment,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &expiry}}, metav1.CreateOptions{})
 	if err != nil {

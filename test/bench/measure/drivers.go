@@ -33,10 +33,9 @@ type Drivers struct {
 }
 
 // NewDrivers runs a build of the product with a custom Dockerfile and makes a
-// copy of its pod, in which a shell stands in the place of image-build. The
-// build itself is returned too.
-func (s *Session) NewDrivers(ctx context.Context, pool string) (*Drivers, Build, error) {
-	build, err := s.run(ctx, pool, func(ctx context.Context, t *timeline) error {
+// copy of its pod, in which a shell stands in the place of image-build.
+func (s *Session) NewDrivers(ctx context.Context, pool string) (*Drivers, error) {
+	_, err := s.run(ctx, pool, func(ctx context.Context, t *timeline) error {
 		select {
 		case pod := <-t.created:
 			return s.copyPod(ctx, pod)
@@ -47,7 +46,7 @@ func (s *Session) NewDrivers(ctx context.Context, pool string) (*Drivers, Build,
 		}
 	})
 	if err != nil {
-		return nil, build, err
+		return nil, err
 	}
 	err = live.Eventually(ctx, "the comparison pod runs", func(ctx context.Context) error {
 		pod, err := s.Clients.Core.CoreV1().Pods(comparison).Get(ctx, comparison, metav1.GetOptions{})
@@ -57,9 +56,9 @@ func (s *Session) NewDrivers(ctx context.Context, pool string) (*Drivers, Build,
 		return err
 	})
 	if err != nil {
-		return nil, build, err
+		return nil, err
 	}
-	return &Drivers{session: s}, build, s.spread(ctx)
+	return &Drivers{session: s}, s.spread(ctx)
 }
 
 // copyPod takes a pod's ConfigMaps along into the comparison's namespace.
@@ -87,7 +86,7 @@ func (s *Session) copyPod(ctx context.Context, original *corev1.Pod) error {
 		return fmt.Errorf("copying pod %q: it has no container %s", original.Name, api.ContainerPrepare)
 	}
 	writable := false
-	shell.Name, shell.Command, shell.Args = "shell", []string{"sleep", "3600"}, nil
+	shell.Name, shell.Command, shell.Args = "shell", []string{"sleep", "infinity"}, nil
 	shell.SecurityContext.ReadOnlyRootFilesystem = &writable
 	spec.Containers = []corev1.Container{*shell}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: comparison}, Spec: spec}

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/test/bench/workload"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
@@ -29,12 +32,15 @@ type Session struct {
 	ConfigLayerOrder string
 	// BuildCache is what PushTo sets; empty for the product's default.
 	BuildCache string
+	// Builder is what PushTo and UseBuilder set; empty for pods.
+	Builder string
 	// MakeConfig makes the rendered configs of the builds.
 	MakeConfig func(name string, random *rand.Rand) (*mcfgv1.MachineConfig, error)
 	// BaseBytes is the compressed size of the base image.
 	BaseBytes int64
 
 	id         string
+	repository string
 	base       live.Image
 	baseLayers []string
 	syncs      func(context.Context) (float64, error)
@@ -50,6 +56,9 @@ func Begin(ctx context.Context, c *live.Cluster, id string) (*Session, error) {
 		return nil, err
 	}
 	if err := c.Reset(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.RemoveBuilds(ctx); err != nil {
 		return nil, err
 	}
 	return s, errors.Join(c.TrustRegistries(ctx), s.UseBase(ctx, c.BaseImage))
@@ -109,9 +118,28 @@ func (s *Session) PushTo(ctx context.Context, repository string, dockerfiles ...
 	for _, pool := range dockerfiles {
 		custom[pool] = Dockerfile
 	}
+	s.repository = repository
+	return errors.Join(s.configure(ctx), s.SetConfigMap(ctx, api.ConfigMapCustomDockerfile, custom))
+}
+
+// UseBuilder has what is built from now on built in another way.
+func (s *Session) UseBuilder(ctx context.Context, builder string) error {
+	s.Builder = builder
+	return s.configure(ctx)
+}
+
+// pods selects the pods of a pool's build by the way that it is built.
+func (s *Session) pods(pool, config string) string {
+	if s.Builder == api.BuilderOpenShift {
+		return buildv1.BuildLabel + "=" + names.BuildLabel(names.Build(config))
+	}
+	return api.LabelBuildPod + "," + api.LabelTargetPool + "=" + pool
+}
+
+func (s *Session) configure(ctx context.Context) error {
 	settings := map[string]string{
-		api.KeyFinalImagePullspec: s.Registry + "/bench-" + s.id + "/" + repository,
-		api.KeyImageBuilderType:   api.BuilderCustomPod,
+		api.KeyFinalImagePullspec: s.Registry + "/bench-" + s.id + "/" + s.repository,
+		api.KeyImageBuilderType:   cmp.Or(s.Builder, api.BuilderCustomPod),
 	}
 	if s.ConfigLayerOrder != "" {
 		settings[api.KeyConfigLayerOrder] = s.ConfigLayerOrder
@@ -119,10 +147,7 @@ func (s *Session) PushTo(ctx context.Context, repository string, dockerfiles ...
 	if s.BuildCache != "" {
 		settings[api.KeyBuildCache] = s.BuildCache
 	}
-	return errors.Join(
-		s.SetConfigMap(ctx, api.ConfigMapBuildConfig, settings),
-		s.SetConfigMap(ctx, api.ConfigMapCustomDockerfile, custom),
-	)
+	return s.SetConfigMap(ctx, api.ConfigMapBuildConfig, settings)
 }
 
 // SetDockerfile gives one pool a custom Dockerfile, and all others none.

@@ -46,14 +46,15 @@ type timeline struct {
 }
 
 // follow begins a timeline that goes on until the context ends. The pool must
-// exist and no build of it; before is the image that it has, if it has one.
-func follow(ctx context.Context, c *live.Cluster, pool, config, before string) (*timeline, error) {
+// exist and no build of it; before is the image that it has, if it has one. The selector
+// is of the build's pods.
+func follow(ctx context.Context, c *live.Cluster, selector, pool, config, before string) (*timeline, error) {
 	t := &timeline{
 		pool: pool, config: config, before: before, marks: map[Mark]time.Time{},
 		ended: make(chan error, 1), created: make(chan *corev1.Pod, 1),
 	}
 	podClient := c.Clients.Core.CoreV1().Pods(live.Namespace)
-	podOptions := metav1.ListOptions{LabelSelector: api.LabelBuildPod + "," + api.LabelTargetPool + "=" + pool}
+	podOptions := metav1.ListOptions{LabelSelector: selector}
 	pods, err := podClient.List(ctx, podOptions)
 	if err != nil {
 		return nil, fmt.Errorf("listing build pods: %w", err)

@@ -16,19 +16,19 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
-// serviceAccount is the product's.
-const serviceAccount = "machine-os-builder"
-
 // auditPolicy makes the API server keep a line for each request of the
-// product's ServiceAccount, and none of anybody else's.
+// product's ServiceAccounts, of which one works in a world, and none of anybody else's.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
-  users: ["system:serviceaccount:` + api.DefaultNamespace + ":" + serviceAccount + `"]
+  users: ["` + userPrefix + controllerName + `", "` + userPrefix + executorName + `"]
 - level: None
 `
+
+// userPrefix begins the names of the product's users.
+const userPrefix = "system:serviceaccount:" + api.DefaultNamespace + ":"
 
 // audit reads the API server's own log of the controller's requests.
 type audit struct {

@@ -63,18 +63,23 @@ type source struct {
 func follow(ctx context.Context, c kube.Clients, limit int) (*builds, error) {
 	b := newBuilds(limit)
 	inputs := c.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(api.DefaultNamespace)
-	for _, s := range []*source{
+	return b, b.readAll(ctx, []*source{
 		{what: "build pods", selector: api.LabelBuildPod, open: c.Core.CoreV1().Pods(api.DefaultNamespace).Watch, take: b.podEvent},
 		{what: "build inputs", selector: labels.Set{api.LabelRole: api.RoleInput}.String(), open: inputs.Watch, take: b.inputEvent},
 		{what: "pools", open: c.MachineConfig.MachineconfigurationV1().MachineConfigPools().Watch, take: b.poolEvent},
-	} {
+	})
+}
+
+// readAll begins all watches before it returns.
+func (b *builds) readAll(ctx context.Context, sources []*source) error {
+	for _, s := range sources {
 		events, err := s.begin(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		go b.read(ctx, s, events)
 	}
-	return b, nil
+	return nil
 }
 
 func (s *source) begin(ctx context.Context) (watch.Interface, error) {

@@ -1,4 +1,5 @@
-// Command scale measures the controller's own program with many pools, on a
+// Command scale measures the controller's own program with many pools, and the
+// executor's with many Builds, on a
 // real API server with a scripted kubelet and a registry of its own, and writes
 // what it found between its markers of docs/dev/benchmarks.md, which says how
 // each figure is taken. It needs no cluster and no root.

@@ -25,10 +25,12 @@ type options struct {
 	sizes    sizes
 	rounds   int
 	single   int
+	builds   int
 	queue    bool
 	run      time.Duration
 	idle     time.Duration
 	program  string
+	executor string
 	profiles string
 	document string
 }
@@ -46,6 +48,9 @@ var errNoSize = errors.New("not numbers above 0, separated by commas")
 // Set implements flag.Value.
 func (s *sizes) Set(text string) error {
 	*s = nil
+	if text == "" {
+		return nil
+	}
 	for _, field := range strings.Split(text, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n <= 0 {
@@ -58,14 +63,16 @@ func (s *sizes) Set(text string) error {
 
 func main() {
 	o := options{sizes: sizes{100, 1000}}
-	flag.Var(&o.sizes, "pools", "numbers of pools, smallest first")
+	flag.Var(&o.sizes, "pools", "numbers of pools, smallest first; empty for none")
+	flag.IntVar(&o.builds, "builds", 100, "Builds for the executor to run at once; 0 for none")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each figure is taken")
 	flag.IntVar(&o.single, "single", 10, "builds that come one by one once all others are done")
 	flag.BoolVar(&o.queue, "queue", true, "also with a limit of builds that makes pools wait")
 	flag.DurationVar(&o.run, "run", 2*time.Second, "how long a build's pod runs")
 	flag.DurationVar(&o.idle, "idle", 3*time.Minute, "how long the controller is left alone")
 	flag.StringVar(&o.program, "program", "", "the controller to measure; empty for one built from this tree")
-	flag.StringVar(&o.profiles, "profiles", "", "an existing folder for profiles of the controller, which cost some time and memory; empty for none")
+	flag.StringVar(&o.executor, "executor", "", "the executor to measure; empty for one built from this tree")
+	flag.StringVar(&o.profiles, "profiles", "", "an existing folder for profiles of the programs, which cost some time and memory; empty for none")
 	flag.StringVar(&o.document, "document", filepath.Join("docs", "dev", "benchmarks.md"), "where to write the results, from the repository's top folder; empty for nowhere")
 	flag.Parse()
 	if err := silence(); err != nil {
@@ -92,13 +99,18 @@ func silence() error {
 // run measures everything, prints the tables and writes the document.
 func run(ctx context.Context, o options) error {
 	b := &bench{options: o, begin: time.Now(), sizes: map[int]*size{}}
-	if b.program == "" {
-		directory, err := os.MkdirTemp("", "scale-program")
-		if err != nil {
+	directory, err := os.MkdirTemp("", "scale-program")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(directory)
+	if b.program == "" && len(o.sizes) > 0 {
+		if b.program, err = buildProgram(ctx, directory, controllerName, b.profiles != ""); err != nil {
 			return err
 		}
-		defer os.RemoveAll(directory)
-		if b.program, err = buildProgram(ctx, directory, b.profiles != ""); err != nil {
+	}
+	if b.executor == "" && o.builds > 0 {
+		if b.executor, err = buildProgram(ctx, directory, executorName, b.profiles != ""); err != nil {
 			return err
 		}
 	}
@@ -108,6 +120,12 @@ func run(ctx context.Context, o options) error {
 			b.say("round %d: %d pools", n+1, pools)
 			if err := b.round(ctx, pools); err != nil {
 				return fmt.Errorf("measuring %d pools: %w", pools, err)
+			}
+		}
+		if o.builds > 0 {
+			b.say("round %d: %d Builds", n+1, o.builds)
+			if err := b.execute(ctx); err != nil {
+				return fmt.Errorf("measuring %d Builds: %w", o.builds, err)
 			}
 		}
 	}

@@ -12,30 +12,29 @@ import (
 	"strings"
 )
 
-// queueLabel selects the queue of the loop that builds.
-const queueLabel = `name="osbuild"`
-
-// scrape is what the controller's metrics said at one moment, by series.
+// scrape is what a program's metrics said at one moment, by series.
 type scrape struct {
 	series map[string]float64
+	loop   string // whose queue is of interest
 	bytes  int
 }
 
-// readMetrics asks an address for metrics in the text format.
-func readMetrics(ctx context.Context, url string) (scrape, error) {
-	s := scrape{series: map[string]float64{}}
+// readMetrics asks an address for metrics in the text format. The queue of one loop is of
+// interest.
+func readMetrics(ctx context.Context, url, loop string) (scrape, error) {
+	s := scrape{series: map[string]float64{}, loop: loop}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return s, err
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return s, fmt.Errorf("reading the controller's metrics: %w", err)
+		return s, fmt.Errorf("reading the program's metrics: %w", err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return s, fmt.Errorf("reading the controller's metrics: %w", err)
+		return s, fmt.Errorf("reading the program's metrics: %w", err)
 	}
 	s.bytes = len(text)
 	for line := range strings.Lines(string(text)) {
@@ -50,8 +49,11 @@ func readMetrics(ctx context.Context, url string) (scrape, error) {
 	return s, nil
 }
 
-// queue is a metric of the queue of the loop that builds.
-func (s scrape) queue(name string) float64 { return s.series[name+"{"+queueLabel+"}"] }
+// queueLabel selects the loop's queue.
+func (s scrape) queueLabel() string { return `name="` + s.loop + `"` }
+
+// queue is a metric of the loop's queue.
+func (s scrape) queue(name string) float64 { return s.series[name+"{"+s.queueLabel()+"}"] }
 
 // queueQuantile estimates a quantile of a histogram of that queue, of what was
 // observed since an earlier scrape. Like Prometheus it takes values to be even
@@ -59,7 +61,7 @@ func (s scrape) queue(name string) float64 { return s.series[name+"{"+queueLabel
 func (s scrape) queueQuantile(since scrape, name string, q float64) float64 {
 	type bucket struct{ bound, count float64 }
 	var buckets []bucket
-	prefix := name + "_bucket{" + queueLabel + `,le="`
+	prefix := name + "_bucket{" + s.queueLabel() + `,le="`
 	for series, count := range s.series {
 		bound, found := strings.CutPrefix(series, prefix)
 		if !found {

@@ -15,7 +15,7 @@ func TestQueueQuantile(t *testing.T) {
 	read := func(answer string) scrape {
 		t.Helper()
 		text = answer
-		s, err := readMetrics(context.Background(), server.URL)
+		s, err := readMetrics(context.Background(), server.URL, "osbuild")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func (m work) grown(series string) float64 { return m.ended.series[series] - m.b
 // watchWork takes what a replica does while something is going on, until it is quiet.
 func (w *world) watchWork(ctx context.Context, r *replica, count int, do func() error) (m work, err error) {
 	m.builds = float64(count)
-	if m.began, err = readMetrics(ctx, r.metrics); err != nil {
+	if m.began, err = r.scrape(ctx); err != nil {
 		return m, err
 	}
 	if _, err := w.audit.take(); err != nil {
@@ -59,7 +59,7 @@ func (w *world) watchWork(ctx context.Context, r *replica, count int, do func() 
 		return m, err
 	}
 	m.cpu = after - before
-	m.ended, err = readMetrics(ctx, r.metrics)
+	m.ended, err = r.scrape(ctx)
 	return m, err
 }
 
@@ -173,7 +173,7 @@ func (w *world) rest(ctx context.Context, r *replica, d time.Duration) (idle, er
 	if i.memory, err = r.memory(); err != nil {
 		return i, err
 	}
-	i.scrape, err = readMetrics(ctx, r.metrics)
+	i.scrape, err = r.scrape(ctx)
 	return i, err
 }
 
@@ -267,7 +267,7 @@ func (w *world) dethrone(ctx context.Context, leader *replica, name, pool string
 // followLease tells when another replica takes the lease.
 func (w *world) followLease(ctx context.Context) (<-chan time.Time, func(), error) {
 	client := w.clients.Core.CoordinationV1().Leases(api.DefaultNamespace)
-	lease, err := client.Get(ctx, serviceAccount, metav1.GetOptions{})
+	lease, err := client.Get(ctx, w.subject.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the lease: %w", err)
 	}

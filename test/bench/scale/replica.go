@@ -15,8 +15,9 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/test/controlplane"
 )
 
-// replica is the controller's program as a process of its own.
+// replica is a program of the product as a process of its own.
 type replica struct {
+	subject subject
 	cmd     *exec.Cmd
 	log     string
 	metrics string
@@ -33,7 +34,8 @@ func (w *world) startReplica(ctx context.Context, name string) (*replica, error)
 		return nil, err
 	}
 	r := &replica{
-		log: filepath.Join(w.directory, name+".log"), metrics: "http://" + addresses[1] + "/metrics",
+		subject: w.subject,
+		log:     filepath.Join(w.directory, name+".log"), metrics: "http://" + addresses[1] + "/metrics",
 		profiles: "http://" + addresses[2], ended: make(chan struct{}),
 	}
 	output, err := os.Create(r.log)
@@ -41,19 +43,21 @@ func (w *world) startReplica(ctx context.Context, name string) (*replica, error)
 		return nil, err
 	}
 	defer output.Close()
-	r.cmd = exec.Command(w.program, "--kubeconfig", w.kubeconfig, "--builder-image", "registry.example.com/os-image-builder:1",
-		"--health-address", addresses[0], "--metrics-address", addresses[1])
+	r.cmd = exec.Command(w.subject.path, append([]string{
+		"--kubeconfig", w.kubeconfig, "--builder-image", "registry.example.com/os-image-builder:1",
+		"--health-address", addresses[0], "--metrics-address", addresses[1],
+	}, w.subject.args...)...)
 	r.cmd.Env = append(os.Environ(), profileVariable+"="+addresses[2])
 	r.cmd.Stdout, r.cmd.Stderr = output, output
 	if err := r.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the controller: %w", err)
+		return nil, fmt.Errorf("starting %s: %w", w.subject.name, err)
 	}
 	go func() {
 		defer close(r.ended)
 		_ = r.cmd.Wait() // how it ended is seen by who waits for its work
 	}()
 	w.replicas = append(w.replicas, r)
-	return r, poll(ctx, "the controller is ready", func() error {
+	return r, poll(ctx, w.subject.name+" is ready", func() error {
 		response, err := http.Get("http://" + addresses[0] + "/readyz")
 		if err != nil {
 			return err
@@ -64,6 +68,10 @@ func (w *world) startReplica(ctx context.Context, name string) (*replica, error)
 		}
 		return nil
 	})
+}
+
+func (r *replica) scrape(ctx context.Context) (scrape, error) {
+	return readMetrics(ctx, r.metrics, r.subject.loop)
 }
 
 // kill ends the process as a crash would.

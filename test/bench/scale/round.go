@@ -14,6 +14,8 @@ type bench struct {
 	options
 	begin time.Time
 	sizes map[int]*size
+	// executed are rounds of the executor.
+	executed []executed
 }
 
 // size is what was measured with one number of pools, a value each round.
@@ -67,7 +69,7 @@ func (b *bench) round(ctx context.Context, pools int) error {
 
 // in does something in a world of its own with a leader that is quiet.
 func (b *bench) in(ctx context.Context, pools, limit int, do func(w *world, r *replica, names []string) error) error {
-	w, err := newWorld(ctx, b.program, limit, b.run)
+	w, err := newPoolWorld(ctx, subject{name: controllerName, path: b.program, loop: "osbuild"}, limit, b.run)
 	if err != nil {
 		return err
 	}

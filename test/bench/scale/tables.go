@@ -10,8 +10,10 @@ import (
 
 // Wanted of the product, whatever the number of pools.
 const (
-	mostWrites   = 10
-	mostResident = 64 // MB
+	mostWrites = 10
+	// Of a Build: its pod, three statuses, and one to spare.
+	mostBuildWrites = 5
+	mostResident    = 64 // MB
 	// A build may cost no more beside many pools than beside few; a tenth is noise.
 	mostGrowth = 1.1
 )
@@ -37,6 +39,9 @@ func (b *bench) tables() []figure.Table {
 	}
 	if len(b.options.sizes) > 1 {
 		tables = append(tables, b.growthTable())
+	}
+	if b.builds > 0 {
+		tables = append(tables, b.executorTable())
 	}
 	return tables
 }

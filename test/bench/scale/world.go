@@ -26,12 +26,13 @@ import (
 // makers is how many requests the bench itself has under way at once.
 const makers = 8
 
-// world is a control plane with pools, a registry and a kubelet.
+// world is a control plane, a registry and a kubelet, in which one program of the product
+// has work.
 type world struct {
 	*builds
 	directory  string
-	program    string
-	kubeconfig string // of the controller
+	subject    subject
+	kubeconfig string // of the program
 	plane      *controlplane.ControlPlane
 	clients    kube.Clients
 	registry   *kubelet.Registry
@@ -41,10 +42,9 @@ type world struct {
 	played     chan struct{}
 }
 
-// newWorld starts everything but the controller. A build takes the kubelet as
-// long as run says.
-func newWorld(ctx context.Context, program string, limit int, run time.Duration) (_ *world, err error) {
-	w := &world{program: program}
+// newWorld starts what every world has: a control plane and a registry.
+func newWorld(ctx context.Context, s subject) (_ *world, err error) {
+	w := &world{subject: s}
 	defer func() {
 		if err != nil {
 			w.close()
@@ -64,32 +64,66 @@ func newWorld(ctx context.Context, program string, limit int, run time.Duration)
 	if w.clients, err = kube.NewClients(fast(w.plane.Config)); err != nil {
 		return nil, err
 	}
-	account, err := w.plane.ServiceAccount(ctx, api.DefaultNamespace, serviceAccount)
+	w.registry = kubelet.NewRegistry()
+	return w, nil
+}
+
+// newPoolWorld starts everything for builds of pools but the controller. A build takes
+// the kubelet as long as run says.
+func newPoolWorld(ctx context.Context, s subject, limit int, run time.Duration) (_ *world, err error) {
+	w, err := newWorld(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	w.kubeconfig = filepath.Join(w.directory, "controller.kubeconfig")
-	if err := controlplane.WriteKubeconfig(w.kubeconfig, account.Host, account); err != nil {
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if err := w.login(ctx); err != nil {
 		return nil, err
 	}
-	w.registry = kubelet.NewRegistry()
 	if err := w.settings(ctx, limit); err != nil {
 		return nil, err
 	}
-	playing, stop := context.WithCancel(ctx)
-	w.stop, w.played = stop, make(chan struct{})
-	if w.builds, err = follow(playing, w.clients, limit); err != nil {
+	if w.builds, err = w.play(ctx, kubelet.Options{Namespace: api.DefaultNamespace, Script: running(run), Plain: true}, func(ctx context.Context) (*builds, error) {
+		return follow(ctx, w.clients, limit)
+	}); err != nil {
 		return nil, err
 	}
-	node := kubelet.New(kubelet.Options{
-		Client: w.clients.Core, Namespace: api.DefaultNamespace, Registry: w.registry,
-		Script: kubelet.Always(kubelet.Script{Running: run, Outcome: kubelet.Succeed}), Plain: true,
-	})
+	return w, nil
+}
+
+func running(d time.Duration) kubelet.Playwright {
+	return kubelet.Always(kubelet.Script{Running: d, Outcome: kubelet.Succeed})
+}
+
+// login writes the connection of the program, with the rights of the manifests.
+func (w *world) login(ctx context.Context) error {
+	account, err := w.plane.ServiceAccount(ctx, api.DefaultNamespace, w.subject.name)
+	if err != nil {
+		return err
+	}
+	w.kubeconfig = filepath.Join(w.directory, "program.kubeconfig")
+	return controlplane.WriteKubeconfig(w.kubeconfig, account.Host, account)
+}
+
+// play lets the kubelet play until the world is closed; before that it begins to follow.
+func (w *world) play(ctx context.Context, o kubelet.Options, follow func(context.Context) (*builds, error)) (*builds, error) {
+	playing, stop := context.WithCancel(ctx)
+	w.stop, w.played = stop, make(chan struct{})
+	o.Client, o.Registry = w.clients.Core, w.registry
+	followed, err := follow(playing)
+	if err != nil {
+		close(w.played)
+		return nil, err
+	}
+	node := kubelet.New(o)
 	go func() {
 		defer close(w.played)
 		node.Run(playing)
 	}()
-	return w, nil
+	return followed, nil
 }
 
 // close ends what was started and removes its files.
@@ -112,15 +146,8 @@ func (w *world) close() {
 
 // settings are those of a cluster that pushes and pulls with a login.
 func (w *world) settings(ctx context.Context, limit int) error {
-	login := fmt.Appendf(nil, `{"auths":{%q:{"auth":"dXNlcjpwYXNz"},"registry.example.com":{"auth":"dXNlcjpwYXNz"}}}`, w.registry.Host)
-	for _, name := range []string{"push", "pull"} {
-		_, err := w.clients.Core.CoreV1().Secrets(api.DefaultNamespace).Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeDockerConfigJson,
-			Data: map[string][]byte{corev1.DockerConfigJsonKey: login},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			return fmt.Errorf("making Secret %q: %w", name, err)
-		}
+	if err := w.secrets(ctx, api.DefaultNamespace); err != nil {
+		return err
 	}
 	for name, data := range map[string]map[string]string{
 		api.ConfigMapBuildConfig: {
@@ -137,6 +164,21 @@ func (w *world) settings(ctx context.Context, limit int) error {
 		}, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("making ConfigMap %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// secrets are the Secrets push and pull.
+func (w *world) secrets(ctx context.Context, namespace string) error {
+	login := fmt.Appendf(nil, `{"auths":{%q:{"auth":"dXNlcjpwYXNz"},"registry.example.com":{"auth":"dXNlcjpwYXNz"}}}`, w.registry.Host)
+	for _, name := range []string{"push", "pull"} {
+		_, err := w.clients.Core.CoreV1().Secrets(namespace).Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeDockerConfigJson,
+			Data: map[string][]byte{corev1.DockerConfigJsonKey: login},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("making Secret %q: %w", name, err)
 		}
 	}
 	return nil

@@ -17,6 +17,9 @@ import (
 // label k8s-app of its pods.
 const deployment = "machine-os-builder"
 
+// rolloutTimeout is as patient with kubectl as Eventually is.
+const rolloutTimeout = "--timeout=6m"
+
 // executor is the name of the Deployment that runs Builds.
 const executor = "build-executor"
 
@@ -57,10 +60,10 @@ func (c *Cluster) Deploy(ctx context.Context) error {
 	if err := c.apply(ctx, filepath.Join("overlays", "kubernetes"), fmt.Sprintf(controllerPatch, c.BuilderImage)); err != nil {
 		return err
 	}
-	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
+	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Established", rolloutTimeout, "crd", "--all"); err != nil {
 		return err
 	}
-	_, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s")
+	_, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, rolloutTimeout)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
 	}
@@ -97,7 +100,7 @@ func (c *Cluster) DeployBuilds(ctx context.Context) error {
 	if err := c.apply(ctx, "builds", fmt.Sprintf(executorPatch, c.BuilderImage, c.GitImage)); err != nil {
 		return err
 	}
-	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+executor, "--timeout=120s"); err != nil {
+	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+executor, rolloutTimeout); err != nil {
 		return fmt.Errorf("%w\n%s", err, c.ExecutorLog(ctx))
 	}
 	return nil
@@ -175,7 +178,7 @@ func (c *Cluster) RestartController(ctx context.Context) error {
 	if _, err := c.Kubectl(ctx, "rollout", "restart", "deployment/"+deployment); err != nil {
 		return err
 	}
-	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, "--timeout=120s"); err != nil {
+	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+deployment, rolloutTimeout); err != nil {
 		return fmt.Errorf("%w\n%s", err, c.ControllerLog(ctx))
 	}
 	return c.waitForLeader(ctx)
