@@ -50,6 +50,8 @@ transaction() {
   set -- -y --setopt=plugins=0 --setopt=cachedir=$own/cache --setopt=logdir=$own/log --setopt=persistdir=$own/state
   # The node may run the very kernel that the image is to do without.
   set -- "$@" --setopt=protect_running_kernel=0 --setopt=clean_requirements_on_remove=0
+  # There are more directories of repositories, and dnf.conf can have some too.
+  set -- "$@" --setopt=reposdir=$repos --repo=os-extensions
   if [ -z "$drop" ]; then
     $dnf "$@" install $add
   elif [ $dnf = dnf5 ]; then
@@ -91,3 +93,7 @@ fi
 for package in $add; do
   installed "$package" || { missing; exit 1; }
 done
+for package in $remove; do
+  ! installed "$package" || { echo "packages: $package was not removed"; status=1; }
+done
+exit "$status"

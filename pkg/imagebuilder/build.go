@@ -127,7 +127,7 @@ func buildFailure(err error, log *buildah.Log, file *dockerfile.File, platform s
 		step.ExitCode = exit.Code
 	}
 	if file.InstallsPackages(log.Stage, log.Number) {
-		return installFailure(step, log, file.Configs())
+		return installFailure(step, log, file.Configs(), platform)
 	}
 	where := "the step"
 	if at, found := file.Find(log.Stage, log.Number, log.Text); found {
@@ -138,8 +138,7 @@ func buildFailure(err error, log *buildah.Log, file *dockerfile.File, platform s
 	if log.ExitCode == 0 && log.Cause != "" {
 		message = fmt.Errorf("%s failed: %s: %s", where, log.Text, log.Cause)
 	}
-	message = explainForeign(message, platform, append(slices.Clone(log.Output.Lines()), log.Cause))
-	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
+	return &Failure{Reason: api.ReasonBuildFailed, Err: explainForeign(message, platform, log), Step: step}
 }
 
 // place names a step as the log does: its number is that within its stage.

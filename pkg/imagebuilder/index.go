@@ -1,6 +1,7 @@
 package imagebuilder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,7 +123,8 @@ func (j joining) check(architecture string, image *registry.BaseImage) error {
 		return fail(api.ReasonUnconfirmedDigest, fmt.Errorf("joining the images: %s is for %s, want %s/%s", image.Digest, image.Platform, system, architecture))
 	}
 	if base, want := image.Annotations()[registry.AnnotationBaseDigest], j.plan.Bases[architecture]; base != want {
-		return fail(api.ReasonBuildInterrupted, fmt.Errorf("joining the images: %s came to name another image meanwhile: that of %s was built on %s, want %s", j.plan.BaseImage, architecture, base, want))
+		return fail(api.ReasonPullFailed, fmt.Errorf("joining the images: %s, read from %s, names %s for %s, and that of %s was built on %s; if its tag was not moved meanwhile, the nodes read it in different places: let all mirrors of it hold the same (the log of each pod names the one that it read), or name the base image by its digest",
+			j.plan.BaseImage, j.plan.BaseSource, cmp.Or(want, "nothing"), architecture, architecture, base))
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestJoinFailures(t *testing.T) {
 	}{
 		"of other inputs": {labels: other, reason: api.ReasonUnconfirmedDigest, message: `which is that of amd64, is "v1-true", want "v1-other"`},
 		"of another base": {
-			labels: claims, reason: api.ReasonBuildInterrupted, message: "came to name another image meanwhile: that of amd64 was built on sha256:",
+			labels: claims, reason: api.ReasonPullFailed, message: ", read from HOST/os/base, names sha256:" + strings.Repeat("0", 64) + " for amd64, and that of amd64 was built on sha256:",
 			between: func(t *testing.T, _ *inputs, v volumes) {
 				plan, err := v.work.readPlan()
 				if err != nil {
@@ -193,7 +193,7 @@ func TestJoinFailures(t *testing.T) {
 				row.between(t, in, dirs)
 			}
 			report := dirs.join(in, "arm64", "run-1", row.labels)
-			if report.Succeeded || report.Digest != "" || report.Members != nil || report.Reason != row.reason || !strings.Contains(report.Message, row.message) {
+			if report.Succeeded || report.Digest != "" || report.Members != nil || report.Reason != row.reason || !strings.Contains(report.Message, strings.ReplaceAll(row.message, "HOST", in.server.Host)) {
 				t.Errorf("report = %+v", report)
 			}
 		})
@@ -202,12 +202,15 @@ func TestJoinFailures(t *testing.T) {
 
 func TestPlatformThatABaseDoesNotHave(t *testing.T) {
 	for title, row := range map[string]struct{ architecture, custom, message string }{
+		"the node's":        {"", "FROM HOST/tools/other:7 AS tools\nFROM configs AS final\n", "this node is linux/" + runtime.GOARCH + ", the image is for linux/s390x; let buildPodNodeSelector of ConfigMap on-cluster-build-config choose by the label kubernetes.io/arch nodes that the image is for, or name an image that is for linux/" + runtime.GOARCH + " too"},
 		"the base":          {"s390x", "FROM configs AS final\nRUN true\n", "architectures of ConfigMap on-cluster-build-config lists s390x, the image is for linux/amd64, linux/arm64"},
 		"an image it names": {"arm64", "FROM HOST/tools/one:7 AS tools\nFROM configs AS final\n", "/tools/one:7: architectures of ConfigMap on-cluster-build-config lists arm64, the image is for linux/amd64; name an image"},
 	} {
 		t.Run(title, func(t *testing.T) {
 			buildahtest.Fake(t, "exit 0")
-			_, err := preparedFor(t, newInputs(t, ignition), dockerfile.Configs{}, row.custom, row.architecture)
+			in := newInputs(t, ignition)
+			in.server.Push(t, "tools/other:7", osImage(t, "s390x"))
+			_, err := preparedFor(t, in, dockerfile.Configs{}, row.custom, row.architecture)
 			if reasonOf(err) != api.ReasonPullFailed || !strings.Contains(err.Error(), row.message) {
 				t.Errorf("error = %v", err)
 			}
@@ -237,16 +240,21 @@ func TestBuildahIsToldOfAnotherPlatform(t *testing.T) {
 }
 
 func TestForeignProgramIsExplained(t *testing.T) {
-	const output = "[2/2] STEP 2/2: RUN true\nprocess failed to start with error: fork/exec /bin/sh: exec format errorsubprocess exited with status 1\nError: building at STEP \"RUN true\": exit status 1\n"
-	for platform, explained := range map[string]bool{"linux/" + runtime.GOARCH: false, "linux/" + otherArchitecture(): true, "linux/" + otherArchitecture() + "/v8": true} {
-		log := buildah.NewLog()
-		for line := range strings.Lines(output) {
-			log.Add(strings.TrimSuffix(line, "\n"))
-		}
-		err := buildFailure(&buildah.ExitError{Command: "build", Code: 1}, log, rendered(t, "FROM configs AS final\nRUN true\n"), platform)
-		for _, text := range []string{"the image is for " + otherArchitecture(), "this node is " + runtime.GOARCH, api.KeyArchitectureSelectors, "COPY"} {
-			if strings.Contains(err.Error(), text) != explained {
-				t.Errorf("%s: %q is in the message, want %t: %v", platform, text, explained, err)
+	const output = "\nprocess failed to start with error: fork/exec /bin/sh: exec format errorsubprocess exited with status 1\nError: building at STEP \"RUN true\": exit status 1\n"
+	const custom = "FROM configs AS final\nRUN true\n"
+	for failed, file := range map[string]*dockerfile.File{
+		"[2/2] STEP 2/2: RUN true": rendered(t, custom), "[1/2] STEP 3/4: RUN --mount=type=bind": renderedWithPackages(t, custom),
+	} {
+		for platform, explained := range map[string]bool{"linux/" + runtime.GOARCH: false, "linux/" + otherArchitecture(): true, "linux/" + otherArchitecture() + "/v8": true} {
+			log := buildah.NewLog()
+			for line := range strings.Lines(failed + output) {
+				log.Add(strings.TrimSuffix(line, "\n"))
+			}
+			err := buildFailure(&buildah.ExitError{Command: "build", Code: 1}, log, file, platform)
+			for _, text := range []string{"the image is for " + otherArchitecture(), "this node is " + runtime.GOARCH, api.KeyArchitectureSelectors, "COPY"} {
+				if strings.Contains(err.Error(), text) != explained {
+					t.Errorf("%s, %s: %q is in the message, want %t: %v", failed, platform, text, explained, err)
+				}
 			}
 		}
 	}

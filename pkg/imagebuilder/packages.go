@@ -32,7 +32,7 @@ func countImages(file *dockerfile.File) int {
 
 // installFailure says what is missing for the packages that the MachineConfig asks
 // for. With that known another try is no use; of the rest nobody can tell.
-func installFailure(step *FailedStep, log *buildah.Log, configs dockerfile.Configs) error {
+func installFailure(step *FailedStep, log *buildah.Log, configs dockerfile.Configs, platform string) error {
 	failed := fmt.Sprintf("installing %s from the extensions image %s failed", configs.Packages, configs.Extensions)
 	if missing := missingPackages(log.Output.Lines()); len(missing) > 0 {
 		return &Failure{Reason: api.ReasonExtensionsFailed, Err: fmt.Errorf("%s: %s", failed, strings.Join(missing, "; ")), Step: step}
@@ -41,7 +41,7 @@ func installFailure(step *FailedStep, log *buildah.Log, configs dockerfile.Confi
 	if log.ExitCode == 0 && log.Cause != "" {
 		message = fmt.Errorf("%s: %s", failed, log.Cause)
 	}
-	return &Failure{Reason: api.ReasonBuildFailed, Err: message, Step: step}
+	return &Failure{Reason: api.ReasonBuildFailed, Err: explainForeign(message, platform, log), Step: step}
 }
 
 // maxMissing is how many things that are missing a message names.

@@ -196,12 +196,17 @@ func script(t *testing.T, dir string, wanted ospackages.Wanted) string {
 func TestInstallScript(t *testing.T) {
 	const notes = `echo "$(basename "$0") $*" >> "$DIR/calls"; ls "$DIR"/repos/*.repo > "$DIR/seen"; `
 	const dnf = notes + `[ -z "$FAILS" ] || exit "$FAILS"
-for word in "$@"; do case $word in --setopt=*|--action=install|-y|do|install) ;; *) echo "$word" >> "$DIR/installed";; esac; done
 last=; for word in "$@"; do last=$word; done
-[ "${last##*/}" != transaction ] || sed -n 's/^install //p' "$last" | tr ' ' '\n' >> "$DIR/installed"; [ ! -e "$last" ] || cp "$last" "$DIR/transaction"; true`
+[ "${last##*/}" != transaction ] || { cp "$last" "$DIR/transaction"; set -- $(cat "$last"); }
+for word in "$@"; do case $word in
+-*=remove|remove) does=remove;; -*=install|install) does=install;; -*|do) ;;
+*) if [ "$does" = install ]; then echo "$word" >> "$DIR/installed"; else sed -i "/^$word\$/d" "$DIR/installed"; fi;;
+esac; done`
 	const rpmOSTree = notes + `[ -z "$FAILS" ] || exit "$FAILS"
-for word in "$@"; do echo "${word#--install=}" >> "$DIR/installed"; done`
-	options := "-y --setopt=plugins=0 --setopt=cachedir=DIR/repos/.os-extensions/cache --setopt=logdir=DIR/repos/.os-extensions/log --setopt=persistdir=DIR/repos/.os-extensions/state --setopt=protect_running_kernel=0 --setopt=clean_requirements_on_remove=0"
+[ "$1" != install ] || { shift; printf '%s\n' "$@" >> "$DIR/installed"; }
+[ "$1" != override ] || for word in "$@"; do case $word in --install=*) echo "${word#--install=}" >> "$DIR/installed";; *) sed -i "/^$word\$/d" "$DIR/installed";; esac; done`
+	const keeps = notes + `printf '%s\n' kernel-rt-core kernel-rt-modules kernel-rt-modules-extra usbguard >> "$DIR/installed"`
+	options := "-y --setopt=plugins=0 --setopt=cachedir=DIR/repos/.os-extensions/cache --setopt=logdir=DIR/repos/.os-extensions/log --setopt=persistdir=DIR/repos/.os-extensions/state --setopt=protect_running_kernel=0 --setopt=clean_requirements_on_remove=0 --setopt=reposdir=DIR/repos --repo=os-extensions"
 	kerberos, realtime := ospackages.New([]string{"kerberos"}, ""), ospackages.New([]string{"usbguard"}, ospackages.KernelRealtime)
 	for _, test := range []struct {
 		name      string
@@ -260,6 +265,16 @@ for word in "$@"; do echo "${word#--install=}" >> "$DIR/installed"; done`
 			calls:  []string{"dnf " + options + " install krb5-workstation libkadm5"},
 			output: []string{"packages: krb5-workstation is there and was not installed", "packages: no package libkadm5"}, code: 1,
 		},
+		{
+			name: "a kernel that stays", wanted: realtime, programs: map[string]string{"dnf5": keeps}, installed: "kernel-core kernel-modules",
+			calls:  []string{"dnf5 " + options + " do --action=remove kernel-core kernel-modules --action=install kernel-rt-core kernel-rt-modules kernel-rt-modules-extra usbguard"},
+			output: []string{"packages: kernel-core was not removed", "packages: kernel-modules was not removed"}, code: 1,
+		},
+		{
+			name: "a kernel that comes with an extension", wanted: realtime, programs: map[string]string{"dnf": keeps + "; echo kernel-core >> \"$DIR/installed\""},
+			calls:  []string{"dnf " + options + " install kernel-rt-core kernel-rt-modules kernel-rt-modules-extra usbguard"},
+			output: []string{"packages: kernel-core was not removed"}, code: 1,
+		},
 		{name: "no program", wanted: kerberos, output: []string{"packages: the base image has neither rpm-ostree nor dnf"}, code: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -289,7 +304,7 @@ for word in "$@"; do echo "${word#--install=}" >> "$DIR/installed"; done`
 			for name, text := range programs {
 				write("bin/"+name, "#!/bin/sh\n"+text+"\n", 0o755)
 			}
-			for _, tool := range []string{"basename", "cp", "grep", "ls", "mkdir", "mv", "rm", "sed", "tr", "uname"} {
+			for _, tool := range []string{"basename", "cat", "cp", "grep", "ls", "mkdir", "mv", "rm", "sed", "uname"} {
 				path, err := exec.LookPath(tool)
 				if err != nil {
 					t.Fatal(err)

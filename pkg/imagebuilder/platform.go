@@ -7,11 +7,15 @@ import (
 	"strings"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
 
 // system is what all images are for.
 const system = "linux"
+
+// labelArchitecture is the kubelet's label of a node.
+const labelArchitecture = "kubernetes.io/arch"
 
 // forPlatform picks the image for an architecture, or when that is empty, the
 // one that this machine can run steps in.
@@ -25,8 +29,8 @@ func forPlatform(base *registry.Base, architecture string) (*registry.BaseImage,
 	}
 	platforms := strings.Join(have, ", ")
 	if architecture == "" {
-		return nil, fail(api.ReasonPullFailed, fmt.Errorf("choosing the image of %s: this node is %s/%s, the image is for %s",
-			base.Name, system, runtime.GOARCH, platforms))
+		return nil, fail(api.ReasonPullFailed, fmt.Errorf("choosing the image of %s: this node is %s/%s, the image is for %s; let %s of ConfigMap %s choose by the label %s nodes that the image is for, or name an image that is for %s/%s too",
+			base.Name, system, runtime.GOARCH, platforms, api.KeyBuildPodNodeSelector, api.ConfigMapBuildConfig, labelArchitecture, system, runtime.GOARCH))
 	}
 	return nil, fail(api.ReasonPullFailed, fmt.Errorf("choosing the image of %s: %s of ConfigMap %s lists %s, the image is for %s; name an image that is for %s/%s too, or take %s out of the list",
 		base.Name, api.KeyArchitectures, api.ConfigMapBuildConfig, architecture, platforms, system, architecture, architecture))
@@ -78,8 +82,9 @@ func platformFlags(platform string) []string {
 
 // explainForeign says why a step cannot run: its programs are for another
 // architecture than the node.
-func explainForeign(err error, platform string, output []string) error {
+func explainForeign(err error, platform string, log *buildah.Log) error {
 	architecture := foreign(platform)
+	output := append(slices.Clone(log.Output.Lines()), log.Cause)
 	if architecture == "" || !slices.ContainsFunc(output, func(line string) bool { return strings.Contains(line, "exec format error") }) {
 		return err
 	}

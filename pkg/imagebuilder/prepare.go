@@ -90,7 +90,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	if err := p.openOthers(ctx, file); err != nil {
 		return result, err
 	}
-	p.plan = plan{BaseImage: options.BaseImage, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest, Bases: basesOf(base)}
+	p.plan = plan{BaseImage: options.BaseImage, BaseSource: base.Source, BaseDigest: base.Digest, Platform: image.Platform, ImageDigest: image.Digest, Bases: basesOf(base)}
 	if file.Configs().ConfigLast {
 		if err := p.findKeptSteps(ctx, image, file); err != nil || p.plan.KeptSteps != "" {
 			return result, err

@@ -26,6 +26,7 @@ const builtImage = "localhost/os-image:latest"
 type plan struct {
 	Driver     buildah.Driver `json:"driver"`
 	BaseImage  string         `json:"baseImage"`  // as configured
+	BaseSource string         `json:"baseSource"` // the repository that it was read from
 	BaseDigest string         `json:"baseDigest"` // of the image or index it names
 	Platform   string         `json:"platform"`
 	// ImageDigest is the base's image for this platform.

@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,69 @@ func TestArchitecturesAreAnInput(t *testing.T) {
 	o := Observed{Records: []Record{recorded(steps, Succeeded)}}
 	if got := changes(Desire(inputs(several("amd64", "arm64"))), o); !slices.Equal(got, []string{`architectures changed from "" to "amd64,arm64"`}) {
 		t.Errorf("changes %q", got)
+	}
+}
+
+// TestNodesOfOneArchitecture: a run that makes an image for its node's architecture
+// does not depend on which node that is.
+func TestNodesOfOneArchitecture(t *testing.T) {
+	const extensions = "registry.example.com/ext:1"
+	own := func(in *Inputs) { in.Architecture, in.Settings.ExtensionsImage = "amd64", extensions }
+	selects := func(labels map[string]string) func(*Inputs) {
+		return func(in *Inputs) { in.Settings.Scheduling.NodeSelector = labels }
+	}
+	byBuilds := func(in *Inputs) { in.BuildsServed = true }
+	for name, row := range map[string]struct {
+		changes []func(*Inputs)
+		want    map[string]string
+		list    []string
+	}{
+		"nothing runs":                      {nil, nil, nil},
+		"nothing of the user's, in a Build": {[]func(*Inputs){byBuilds}, map[string]string{"kubernetes.io/arch": "amd64"}, nil},
+		"steps":                             {[]func(*Inputs){several()}, map[string]string{"kubernetes.io/arch": "amd64"}, nil},
+		"steps, in a Build":                 {[]func(*Inputs){several(), byBuilds}, map[string]string{"kubernetes.io/arch": "amd64"}, nil},
+		"packages":                          {[]func(*Inputs){askingFor(t, []string{"usbguard"}, "", "")}, map[string]string{"kubernetes.io/arch": "amd64"}, nil},
+		"beside other labels":               {[]func(*Inputs){several(), selects(map[string]string{"disk": "fast"})}, map[string]string{"disk": "fast", "kubernetes.io/arch": "amd64"}, nil},
+		"another one is asked for": {
+			[]func(*Inputs){several(), selects(map[string]string{"kubernetes.io/arch": "arm64"})}, map[string]string{"kubernetes.io/arch": "arm64"}, nil,
+		},
+		"several":                          {[]func(*Inputs){several("amd64", "arm64")}, nil, []string{"amd64", "arm64"}},
+		"a kernel of another architecture": {[]func(*Inputs){askingFor(t, nil, "64k-pages", "")}, map[string]string{"kubernetes.io/arch": "arm64"}, nil},
+		"a kernel of another architecture, on nodes that somebody chose": {
+			[]func(*Inputs){askingFor(t, nil, "64k-pages", ""), selects(map[string]string{"kubernetes.io/arch": "amd64"})}, map[string]string{"kubernetes.io/arch": "amd64"}, nil,
+		},
+		"a kernel of one of several": {[]func(*Inputs){several("amd64", "arm64"), askingFor(t, nil, "64k-pages", "")}, nil, []string{"arm64"}},
+		"a kernel of any":            {[]func(*Inputs){several("amd64", "arm64"), askingFor(t, nil, "realtime", "")}, nil, []string{"amd64", "arm64"}},
+	} {
+		in := inputs(append(row.changes, own)...)
+		given := maps.Clone(in.Settings.Scheduling.NodeSelector)
+		d := Desire(in)
+		if d.Request == nil {
+			t.Errorf("%s: %+v", name, d.Blocked)
+			continue
+		}
+		if diff := cmp.Diff(row.want, d.Request.Scheduling.NodeSelector); diff != "" {
+			t.Errorf("%s: nodes\n%s", name, diff)
+		}
+		if !slices.Equal(d.Request.Architectures, row.list) || d.Fingerprint.Architectures != strings.Join(row.list, ",") {
+			t.Errorf("%s: for %v, inputs %+v", name, d.Request.Architectures, d.Fingerprint)
+		}
+		if !maps.Equal(given, in.Settings.Scheduling.NodeSelector) {
+			t.Errorf("%s: the settings were changed to %v", name, in.Settings.Scheduling.NodeSelector)
+		}
+	}
+}
+
+// TestKernelOfNoArchitectureInTheList names both keys.
+func TestKernelOfNoArchitectureInTheList(t *testing.T) {
+	d := Desire(inputs(several("amd64", "s390x"), askingFor(t, nil, "64k-pages", ""), func(in *Inputs) { in.Settings.ExtensionsImage = "registry.example.com/ext:1" }))
+	if d.Blocked == nil || d.Blocked.Reason != api.ReasonInvalidRenderedConfig {
+		t.Fatalf("%+v", d.Blocked)
+	}
+	for _, want := range []string{configA, "kernel 64k-pages", "arm64 alone", api.ConfigMapBuildConfig, "key " + api.KeyArchitectures, "amd64, s390x"} {
+		if !strings.Contains(d.Blocked.Message, want) {
+			t.Errorf("%q does not say %s", d.Blocked.Message, want)
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ type Inputs struct {
 	BuildsServed bool
 	// DefaultBuilderImage is the product's own.
 	DefaultBuilderImage string
+	// Architecture is the product's own, which steps run for where nobody says another.
+	Architecture string
 }
 
 // Desired is what a pool should have: nothing, an image, or a reason why not.
@@ -162,9 +164,9 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 	if builder == "" {
 		builder = in.DefaultBuilderImage
 	}
-	architectures := in.Settings.Architectures
-	if !runs {
-		architectures = nil // the base's platforms are all made, by one pod
+	architectures, scheduling, obstacle := in.platforms(runs, kind)
+	if obstacle != nil {
+		return nil, obstacle
 	}
 	return &buildspec.Request{
 		Pool:             in.Pool,
@@ -184,7 +186,7 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		LayerCompression: in.Settings.LayerCompression,
 		BuildCache:       buildCache(in, runs),
 		Timeout:          in.Settings.BuildTimeout,
-		Scheduling:       in.Settings.Scheduling,
+		Scheduling:       scheduling,
 		RebuildToken:     in.RebuildToken,
 	}, nil
 }

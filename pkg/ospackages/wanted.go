@@ -70,10 +70,14 @@ func (w Wanted) Check() error {
 	return errors.New(strings.Join(problems, "; "))
 }
 
+// Architectures are those that what is wanted is made for, named as Go and image
+// manifests do; nil for any.
+func (w Wanted) Architectures() []string { return slices.Clone(kernels[w.KernelType].architectures) }
+
 // CheckArchitecture refuses a kernel that is not made for an architecture, which
 // is named as Go and image manifests do.
 func (w Wanted) CheckArchitecture(architecture string) error {
-	made := kernels[w.KernelType].architectures
+	made := w.Architectures()
 	if len(made) == 0 || slices.Contains(made, architecture) {
 		return nil
 	}

@@ -25,7 +25,8 @@ func forThisMachine(opened *registry.Base) (*registry.BaseImage, error) {
 	for _, image := range opened.Images {
 		have = append(have, image.Platform)
 	}
-	return nil, fmt.Errorf("choosing the image of %s: this node is linux/%s, the image is for %s", opened.Name, runtime.GOARCH, strings.Join(have, ", "))
+	return nil, fmt.Errorf("choosing the image of %s: this node is linux/%s, the image is for %s; let spec.nodeSelector of the Build choose nodes that the image is for, or name an image that is for linux/%s too",
+		opened.Name, runtime.GOARCH, strings.Join(have, ", "), runtime.GOARCH)
 }
 
 // named is an image that the Dockerfile names.

@@ -83,16 +83,24 @@ func buildRPMs(t *testing.T, dir string, packages ...rpm) {
 }
 
 // rpmBase is a base image made of Debian's packages that has rpm and dnf, and in
-// rpm's database the packages given.
+// rpm's database the packages given. Its repositories, in each place where dnf looks
+// for some, cannot be reached.
 func rpmBase(t *testing.T, packages ...rpm) v1.Image {
 	t.Helper()
 	dir := t.TempDir()
 	buildRPMs(t, filepath.Join(dir, "rpms"), packages...)
 	root := filepath.Join(dir, "root.tar")
+	unreachable := func(name string) string {
+		return fmt.Sprintf(`\n[%s]\nname=%s\nbaseurl=https://%s/\nskip_if_unavailable=0\n`, name, name, noRegistry)
+	}
+	repositories := `--customize-hook=cd "$1/etc" && mkdir -p dnf yum.repos.d yum/repos.d distro.repos.d`
+	for _, path := range []string{"dnf/dnf.conf", "yum.repos.d/a.repo", "yum/repos.d/b.repo", "distro.repos.d/c.repo"} {
+		repositories += fmt.Sprintf(" && printf '%s' >> %s", unreachable(strings.ReplaceAll(path, "/", "-")), path)
+	}
 	runProgram(t, "mmdebstrap", "--quiet", "--variant=minbase", "--include=dnf,rpm",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
 		"--customize-hook=copy-in "+filepath.Join(dir, "rpms")+" /tmp",
-		`--customize-hook=chroot "$1" sh -c "rpm --install /tmp/rpms/*.rpm && rm -r /tmp/rpms"`,
+		`--customize-hook=chroot "$1" sh -c "rpm --install /tmp/rpms/*.rpm && rm -r /tmp/rpms"`, repositories,
 		"trixie", root, "http://deb.debian.org/debian")
 	return oneLayer(t, must(tarball.LayerFromFile(root, tarball.WithMediaType(types.OCILayer)))(t))
 }

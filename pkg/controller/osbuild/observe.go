@@ -2,6 +2,7 @@ package osbuild
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -104,6 +105,7 @@ func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 		RebuildToken:        osbuild.RebuildToken(pool.Annotations[api.AnnotationRebuild], target, o),
 		BuildsServed:        c.Informers.Builds != nil && c.Informers.Builds.Served(),
 		DefaultBuilderImage: c.BuilderImage,
+		Architecture:        runtime.GOARCH,
 	}
 	in.Settings, in.Problems = buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
 	if !in.OptedIn {
