@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/pflag"
@@ -33,6 +34,8 @@ type flags struct {
 	architecture, run                     string
 	architectures                         []string
 	baseDir, layerDir                     string
+	keptImagesDir                         string
+	keptImagesHold                        time.Duration
 }
 
 // groups of flags that commands share.
@@ -103,6 +106,11 @@ func rebuildFlags(set *pflag.FlagSet, f *flags) {
 
 func cacheFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.buildCache, "build-cache", "", "identifies what is kept in the final image's repository of single steps, 40 hex digits; empty for none")
+}
+
+func keptImagesFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.keptImagesDir, "kept-images-dir", "", "volume on which base images are kept for later builds; empty for none")
+	set.DurationVar(&f.keptImagesHold, "kept-images-hold", 0, "how long this build may take, during which none of its images is removed there; 0 for no bound")
 }
 
 func labelFlags(set *pflag.FlagSet, f *flags) {

@@ -50,7 +50,7 @@ var commands = []commandSpec{
 	},
 	{
 		name: "prepare", about: "pull the images that a Dockerfile names, and lay out the build",
-		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags, cacheFlags, architectureFlags},
+		steps: imagebuilder.PrepareSteps, groups: []group{machineConfigFlags, baseFlags, registryFlags, mirrorFlags, proxyFlags, workFlags, storageFlags, dockerfileFlags, rebuildFlags, cacheFlags, architectureFlags, keptImagesFlags},
 		required: []string{"machine-config-dir", "machine-config-sha256", "base-image", "final-image", "work-dir", "storage-dir", "dockerfile-dir", "dockerfile-sha256"},
 		bind:     bindPrepare,
 	},
@@ -170,7 +170,7 @@ func bindPrepare(f *flags, _ map[string]string) func(context.Context, *steplog.P
 			Access: f.access(), WorkDir: imagebuilder.WorkDir(f.workDir), StorageDir: f.storageDir, MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256,
 			BaseImage: f.baseImage, FinalImage: f.finalImage, DockerfileDir: f.dockerfileDir, DockerfileSHA256: f.dockerfileSHA256,
 			RebuildToken: f.rebuildToken, BuildCache: f.buildCache,
-			Architecture: f.architecture,
+			Architecture: f.architecture, KeptImagesDir: f.keptImagesDir, KeptImagesHold: f.keptImagesHold,
 		}, progress)
 	}
 }

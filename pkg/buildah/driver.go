@@ -8,12 +8,15 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
+// Overlay is the driver that stacks layers, and reads those of other stores.
+const Overlay = "overlay"
+
 // drivers are the ways to keep layers, best first. vfs copies the whole file
 // system for every layer, so it is for kernels that have nothing else.
 func drivers() []Driver {
-	list := []Driver{{Name: "overlay"}}
+	list := []Driver{{Name: Overlay}}
 	if _, err := os.Stat(fuseOverlay); err == nil {
-		list = append(list, Driver{Name: "overlay", Options: []string{"overlay.mount_program=" + fuseOverlay}})
+		list = append(list, Driver{Name: Overlay, Options: []string{"overlay.mount_program=" + fuseOverlay}})
 	}
 	return append(list, Driver{Name: "vfs"})
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 type Driver struct {
 	Name    string   `json:"name"`
 	Options []string `json:"options,omitempty"`
+	// Stores are directories with images that are only read; overlay alone knows them.
+	Stores []string `json:"stores,omitempty"`
 }
 
 // fuseOverlay is where the package of that name puts its program.
@@ -45,12 +48,43 @@ func New(storageDir string, driver Driver) (*Program, error) {
 		return nil, fmt.Errorf("preparing buildah: %w", err)
 	}
 	b := &Program{program: "buildah", storageDir: storageDir, driver: driver, tmp: tmp}
-	for _, dir := range []string{b.runtimeDir(), b.tempDir(), b.dataDir()} {
+	for _, dir := range []string{b.runtimeDir(), b.rootDir(), b.tempDir(), b.dataDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("preparing buildah: %w", err)
 		}
 	}
+	// Of a volume with a group, what is made in it inherits a bit that images' roots must not have.
+	if err := os.Chmod(b.rootDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("preparing buildah: %w", err)
+	}
 	return b, nil
+}
+
+// ReadAlso lets the program find images in the store of another one, too.
+func (b *Program) ReadAlso(storageDir string) {
+	b.driver.Stores = append(slices.Clone(b.driver.Stores), rootDir(storageDir))
+}
+
+// Driver is what the program uses.
+func (b *Program) Driver() Driver { return b.driver }
+
+// Learn takes over what the program of another store knows of compressed blobs. It has to
+// know none itself.
+func (b *Program) Learn(storageDir string) error {
+	err := os.CopyFS(b.dataDir(), os.DirFS(dataDir(storageDir)))
+	if err != nil { // a part of it would be worse than nothing
+		err = errors.Join(err, os.RemoveAll(b.dataDir()), os.MkdirAll(b.dataDir(), 0o700))
+		return fmt.Errorf("reading what is known of blobs: %w", err)
+	}
+	return nil
+}
+
+// Remove removes a directory, also where files in it have the users of an image's files.
+func (b *Program) Remove(ctx context.Context, dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	return b.Run(ctx, func(string) {}, "unshare", "rm", "-rf", "--", dir)
 }
 
 // Dir is a directory of this container alone, which Close removes.
@@ -58,17 +92,21 @@ func (b *Program) Dir() string { return b.tmp }
 
 func (b *Program) runtimeDir() string { return filepath.Join(b.tmp, "run") }
 func (b *Program) tempDir() string    { return filepath.Join(b.storageDir, "tmp") }
+func (b *Program) rootDir() string    { return rootDir(b.storageDir) }
+
+func rootDir(storageDir string) string { return filepath.Join(storageDir, "root") }
+func dataDir(storageDir string) string { return filepath.Join(storageDir, "data") }
 
 // dataDir holds buildah's memory of which compressed blob each layer came from,
 // by which it knows the base's layers in the place it pushes to.
-func (b *Program) dataDir() string { return filepath.Join(b.storageDir, "data") }
+func (b *Program) dataDir() string { return dataDir(b.storageDir) }
 
 // Close removes this container's own files.
 func (b *Program) Close() { _ = os.RemoveAll(b.tmp) }
 
 func (b *Program) globalFlags() []string {
 	flags := []string{
-		"--root", filepath.Join(b.storageDir, "root"),
+		"--root", b.rootDir(),
 		"--runroot", filepath.Join(b.storageDir, "run"),
 		"--storage-driver", b.driver.Name,
 	}
@@ -77,6 +115,9 @@ func (b *Program) globalFlags() []string {
 	}
 	for _, option := range b.driver.Options {
 		flags = append(flags, "--storage-opt", option)
+	}
+	for _, store := range b.driver.Stores {
+		flags = append(flags, "--storage-opt", "additionalimagestore="+store)
 	}
 	return flags
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -88,5 +91,42 @@ func TestDriverFallsBackWithAReason(t *testing.T) {
 	buildahtest.Fake(t, `exit 1`)
 	if _, err = ChooseDriver(context.Background(), t.TempDir(), progress); err == nil {
 		t.Error("a driver was found although none works")
+	}
+}
+
+// TestAnotherStoreIsRead, with what is known of its blobs; the own one has nothing of its
+// volume's group.
+func TestAnotherStoreIsRead(t *testing.T) {
+	calls := buildahtest.Fake(t, "exit 0")
+	volume, other := t.TempDir(), t.TempDir()
+	blobs := filepath.Join(other, "data", "containers", "blobs")
+	if err := errors.Join(os.Chmod(volume, os.ModeSetgid|0o777), os.MkdirAll(filepath.Dir(blobs), 0o700), os.WriteFile(blobs, []byte("known"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	program, err := New(volume, Driver{Name: Overlay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(program.Close)
+	if info, err := os.Stat(filepath.Join(volume, "root")); err != nil || info.Mode() != os.ModeDir|0o700 {
+		t.Errorf("the store's mode is %v, %v", info.Mode(), err)
+	}
+	program.ReadAlso(other)
+	if err := errors.Join(program.Learn(other), program.Run(t.Context(), func(string) {}, "images")); err != nil {
+		t.Fatal(err)
+	}
+	if call := calls()[0]; !strings.Contains(call, "--storage-opt additionalimagestore="+other+"/root ") {
+		t.Errorf("call %q reads no other store", call)
+	}
+	learned := filepath.Join(volume, "data", "containers", "blobs")
+	if content, err := os.ReadFile(learned); string(content) != "known" || err != nil {
+		t.Errorf("learned %q, %v", content, err)
+	}
+	// What is there already is in the way: nothing is better than a mixture.
+	if err := program.Learn(other); err == nil {
+		t.Error("two stores' knowledge was mixed")
+	}
+	if _, err := os.Stat(learned); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a part of it is left: %v", err)
 	}
 }

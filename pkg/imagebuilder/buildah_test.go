@@ -53,6 +53,12 @@ func prepared(t *testing.T, in *inputs, custom string) (volumes, error) {
 // more than the base.
 func preparedFor(t *testing.T, in *inputs, configs dockerfile.Configs, custom, architecture string) (volumes, error) {
 	t.Helper()
+	return preparedWith(t, in, configs, custom, func(o *PrepareOptions) { o.Architecture = architecture })
+}
+
+// preparedWith does that with other options.
+func preparedWith(t *testing.T, in *inputs, configs dockerfile.Configs, custom string, change func(*PrepareOptions)) (volumes, error) {
+	t.Helper()
 	base := in.pushBase(t)
 	configs.Base = base
 	in.server.Push(t, "tools/one:7", osImage(t, "amd64"))
@@ -64,11 +70,12 @@ func preparedFor(t *testing.T, in *inputs, configs dockerfile.Configs, custom, a
 	t.Setenv("TMPDIR", t.TempDir())
 	access, dirs := in.access(), newVolumes(t)
 	access.PullSecretDirs, access.PushSecretDir = []string{filepath.Dir(login)}, filepath.Dir(login)
-	_, err = Prepare(context.Background(), PrepareOptions{
+	options := PrepareOptions{
 		Access: access, WorkDir: dirs.work, StorageDir: dirs.storage, MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
 		BaseImage: base, FinalImage: in.server.Host + "/os/final:1", DockerfileDir: filepath.Dir(in.write(t, "dockerfile/0000", text)), DockerfileSHA256: names.Content([]byte(text)),
-		Architecture: architecture,
-	}, in.progress(PrepareSteps))
+	}
+	change(&options)
+	_, err = Prepare(context.Background(), options, in.progress(PrepareSteps))
 	for _, dir := range []string{string(dirs.work), dirs.storage, os.TempDir()} {
 		checkNoSecret(t, dir)
 	}

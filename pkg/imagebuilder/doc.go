@@ -18,6 +18,9 @@
 // use of it, Build hands over what the steps left that ran, and Push keeps that, for this
 // pool and architecture alone.
 //
+// Where a volume is given for it, Prepare keeps base and extensions image there, unpacked,
+// and Build reads them beside its own store.
+//
 // What the config layer must know of the base's file system is an index, kept as
 // an artifact beside the images; it is learned by streaming the base once.
 package imagebuilder

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	"golang.org/x/sync/errgroup"
@@ -44,6 +45,10 @@ type PrepareOptions struct {
 	BuildCache string
 	// Architecture is what to build for; empty for that of this machine.
 	Architecture string
+	// KeptImagesDir is a volume with images of earlier builds; empty for none.
+	// KeptImagesHold is how long this build may take that reads them; 0 for no bound.
+	KeptImagesDir  string
+	KeptImagesHold time.Duration
 }
 
 // Prepare lays out a build: it pulls the base and every other image that the
@@ -245,18 +250,19 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	if into.base, err = pinned(p.options.BaseImage, base.Digest); err != nil {
 		return err
 	}
-	into.add(base)
 	if err := p.mirror(program, opened); err != nil {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.pull(groupCtx, program, flags, into.base) })
+	group.Go(func() error {
+		return p.pullToKeep(groupCtx, program, flags, keptImage{called: p.options.BaseImage, name: into.base, opened: opened, chosen: base, learn: true}, into)
+	})
 	group.Go(func() error { into.present = p.copyBase(groupCtx, base); return nil })
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	if p.extensions != nil {
-		if into.extensions, err = p.pullOther(ctx, program, flags, *p.extensions, into); err != nil {
+		if into.extensions, err = p.pullOther(ctx, program, flags, *p.extensions, into, p.pullToKeep); err != nil {
 			return err
 		}
 	}
@@ -268,8 +274,11 @@ func (p *preparation) pullAll(ctx context.Context, opened *registry.Base, base *
 	return nil
 }
 
+// puller is how an image gets where the build finds it.
+type puller func(ctx context.Context, program *buildah.Program, flags []string, image keptImage, into *pulled) error
+
 // pullOther pulls an image besides the base, by its digest, and returns its name by that.
-func (p *preparation) pullOther(ctx context.Context, program *buildah.Program, flags []string, image namedImage, into *pulled) (string, error) {
+func (p *preparation) pullOther(ctx context.Context, program *buildah.Program, flags []string, image namedImage, into *pulled, pull puller) (string, error) {
 	noteMirror(image.opened, p.progress)
 	byDigest, err := pinned(image.name, image.opened.Digest)
 	if err != nil {
@@ -278,11 +287,9 @@ func (p *preparation) pullOther(ctx context.Context, program *buildah.Program, f
 	if err := p.mirror(program, image.opened); err != nil {
 		return "", err
 	}
-	if err := p.pull(ctx, program, flags, byDigest); err != nil {
+	if err := pull(ctx, program, flags, keptImage{called: image.name, name: byDigest, opened: image.opened, chosen: image.chosen}, into); err != nil {
 		return "", err
 	}
-	into.add(image.chosen)
-	p.progress.Note("pulled %s: %s, %s", image.name, image.opened.Digest, steplog.Size(imageBytes(image.chosen)))
 	return byDigest, nil
 }
 
@@ -291,7 +298,7 @@ func (p *preparation) pullOther(ctx context.Context, program *buildah.Program, f
 // index's digest leads to the image of this platform only in its own name; of
 // any other, the digest is asked for once and the name given afterwards.
 func (p *preparation) pullNamed(ctx context.Context, program *buildah.Program, flags []string, image namedImage, into *pulled) error {
-	byDigest, err := p.pullOther(ctx, program, flags, image, into)
+	byDigest, err := p.pullOther(ctx, program, flags, image, into, p.pullAnew)
 	if err != nil || strings.Contains(image.name, "@") {
 		return err
 	}
