@@ -46,6 +46,7 @@ const (
 	KeyLayerCompression         = "layerCompression"
 	KeyConfigLayerOrder         = "configLayerOrder"
 	KeyBuildCache               = "buildCache"
+	KeyBuildStoragePVC          = "buildStoragePVC"
 	KeyProxySecretName          = "proxySecretName"
 	KeyArchitectures            = "architectures"
 	KeyArchitectureSelectors    = "architectureNodeSelectors"

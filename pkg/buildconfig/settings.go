@@ -41,6 +41,8 @@ type Settings struct {
 	ConfigLayerOrder string
 	// BuildCache is one of the api.BuildCache values.
 	BuildCache string
+	// StorageClaim is the PersistentVolumeClaim that base images are kept on; empty for none.
+	StorageClaim string
 	// Architectures are those that steps are run for, sorted; none for that of
 	// whatever node.
 	Architectures []string
@@ -112,6 +114,7 @@ func (r *reader) readBuildConfig(s *Settings) {
 	if c := r.oneOf(api.KeyBuildCache, api.BuildCacheNone, api.BuildCacheRegistry); c != "" {
 		s.BuildCache = c
 	}
+	s.StorageClaim = r.objectName(api.KeyBuildStoragePVC)
 	s.Architectures = r.architectureList(api.KeyArchitectures)
 	if len(s.Architectures) > 0 && s.ConfigLayerOrder == api.ConfigLayerLast {
 		r.fail(api.KeyConfigLayerOrder, "is %q beside %s, which do not go together in this version; leave one of them out", api.ConfigLayerLast, api.KeyArchitectures)

@@ -108,6 +108,9 @@ func TestEveryKey(t *testing.T) {
 			set: func(s *Settings, v string) { s.BuildCache = v }, valid: []string{"none", "registry"},
 			wrong: []string{"REGISTRY", "false", "registry.example.com/cache"},
 		},
+		api.KeyBuildStoragePVC: {
+			set: func(s *Settings, v string) { s.StorageClaim = v }, valid: []string{"base-images", "a.b"}, wrong: []string{"Base", "a/b", "a b"},
+		},
 		api.KeyBuildPodResources: {
 			right: map[string]func(*Settings){"limits:\n  memory: 2Gi\n": func(s *Settings) {
 				s.Scheduling.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")}

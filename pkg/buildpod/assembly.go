@@ -26,6 +26,8 @@ const (
 	storageDir    = "/var/lib/os-image-builder/storage"
 	handoverDir   = "/var/lib/os-image-builder/handover"
 	tmpDir        = "/tmp"
+	// keptImagesDir is in the build's plan, too: it is the same in all containers.
+	keptImagesDir = "/var/lib/os-image-builder/kept-images"
 
 	sourceSecretDir = "/run/os-image-builder/source-secret"
 	imageSecretDir  = "/run/os-image-builder/image-secret"

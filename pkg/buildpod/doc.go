@@ -11,6 +11,8 @@
 //	storage   writes    writes       -       buildah's store
 //	handover  -         writes       reads   the image, as files
 //	tmp       its own   its own      -
+//	kept-     writes    reads        -       base images of earlier builds, where a
+//	images                                   claim is named
 //
 // What push takes on trust lies in work, which the user's steps cannot write;
 // what it checks lies in handover. That pod meets the baseline level: setting up

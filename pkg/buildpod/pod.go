@@ -102,6 +102,7 @@ func (b *builder) threeSteps() {
 	b.directory(build, "handover", handoverDir, false)
 	b.proxy(build)
 	b.stepFiles(build)
+	b.keptImages(prepare, build)
 	b.compression(build)
 	for _, c := range []*corev1.Container{prepare, build} {
 		// Each has a /tmp of its own, so that nothing of prepare's is left for the steps of the user's.

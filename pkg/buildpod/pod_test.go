@@ -107,6 +107,38 @@ func cached(r *buildspec.Request) {
 	r.BuildCache, r.RebuildToken = strings.Repeat("ab", 20), "again"
 }
 
+func kept(r *buildspec.Request) { r.StorageClaim = "base-images" }
+
+// TestKeptImages: only the container that runs nothing of the user's writes to the claim,
+// and a try after one that failed has none.
+func TestKeptImages(t *testing.T) {
+	attempt := func(n int) func(*buildspec.Request) { return func(r *buildspec.Request) { r.Attempt = n } }
+	for name, row := range map[string]struct {
+		request buildspec.Request
+		writes  map[string]bool // by container
+	}{
+		"the first try":     {request(custom, kept, attempt(1)), map[string]bool{api.ContainerPrepare: true, api.ContainerBuild: false}},
+		"another try":       {request(custom, kept, attempt(2)), map[string]bool{}},
+		"nothing runs":      {request(kept, attempt(1)), map[string]bool{}},
+		"no claim is named": {request(custom, attempt(1)), map[string]bool{}},
+	} {
+		pod, writes := New(row.request), map[string]bool{}
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			for _, m := range c.VolumeMounts {
+				if m.Name == "kept-images" {
+					writes[c.Name] = !m.ReadOnly
+				}
+			}
+		}
+		if diff := cmp.Diff(row.writes, writes); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+		if group := pod.Spec.SecurityContext.FSGroup; (group != nil) != (len(row.writes) > 0) {
+			t.Errorf("%s: the volumes' group is %v", name, group)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	several := request(custom, scheduled, severalArchitectures)
 	for name, pod := range map[string]*corev1.Pod{
@@ -116,6 +148,7 @@ func TestGolden(t *testing.T) {
 	}
 	for name, r := range map[string]buildspec.Request{
 		"one-step": request(), "three-steps": request(custom, scheduled), "one-step-bare": request(bare), "three-steps-cached": request(custom, cached),
+		"three-steps-kept":      request(custom, kept, func(r *buildspec.Request) { r.Attempt, r.Timeout = 1, 45*time.Minute }),
 		"one-step-disconnected": request(bare, disconnected), "three-steps-disconnected": request(custom, disconnected, func(r *buildspec.Request) { r.Network.ProxySecret = "proxy-login" }),
 	} {
 		golden(t, name, New(r))

@@ -56,6 +56,28 @@ func (a *assembly) secret(c *corev1.Container, volume, name, dir, flag string) {
 	arg(c, flag, dir)
 }
 
+// keptImages mounts the claim with base images of earlier builds. Whoever runs steps only
+// reads it. A try after one that failed does without: what is kept may be the reason.
+func (b *builder) keptImages(prepare, build *corev1.Container) {
+	const volume = "kept-images"
+	claim := b.request.StorageClaim
+	if claim == "" || b.request.Attempt > 1 {
+		return
+	}
+	b.volume(corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+	}})
+	// A new volume belongs to root. Only its own root is looked at: to give all files of
+	// images to a group would spoil them.
+	b.pod.Spec.SecurityContext.FSGroup = ptr(int64(builderUID))
+	b.pod.Spec.SecurityContext.FSGroupChangePolicy = ptr(corev1.FSGroupChangeOnRootMismatch)
+	b.directory(prepare, volume, keptImagesDir, false)
+	if b.request.Timeout > 0 {
+		arg(prepare, "kept-images-hold", b.request.Timeout.String())
+	}
+	mount(build, volume, keptImagesDir, true)
+}
+
 func (b *builder) pushSecret(c *corev1.Container) {
 	if name := b.request.Credentials.Push; name != "" {
 		b.secret(c, "push-secret", name, pushSecretDir, "push-secret-dir")

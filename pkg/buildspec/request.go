@@ -49,6 +49,9 @@ type Request struct {
 	// BuildCache identifies what is kept of this pool's steps (names.BuildCacheID);
 	// empty for none.
 	BuildCache string
+	// StorageClaim is the PersistentVolumeClaim that base images are kept on; empty for
+	// none, and where nothing runs.
+	StorageClaim string
 	// Architectures are those that steps run for, one pod each, sorted; none for
 	// that of whatever node one pod gets, and where nothing runs.
 	Architectures []string

@@ -185,6 +185,7 @@ func request(in Inputs, custom *dockerfile.File) (*buildspec.Request, *Obstacle)
 		BuilderImage:     builder,
 		LayerCompression: in.Settings.LayerCompression,
 		BuildCache:       buildCache(in, runs),
+		StorageClaim:     storageClaim(in, runs),
 		Timeout:          in.Settings.BuildTimeout,
 		Scheduling:       scheduling,
 		RebuildToken:     in.RebuildToken,
@@ -198,6 +199,14 @@ func buildCache(in Inputs, runs bool) string {
 		return ""
 	}
 	return names.BuildCacheID(in.Pool.Name, string(in.Pool.UID))
+}
+
+// storageClaim is none where no base is pulled.
+func storageClaim(in Inputs, runs bool) string {
+	if !runs {
+		return ""
+	}
+	return in.Settings.StorageClaim
 }
 
 func baseImage(in Inputs) (string, error) {

@@ -33,6 +33,7 @@ func TestIdentity(t *testing.T) {
 		"how many images to keep":   {func(in *Inputs) { in.Settings.ImagesToKeep = 7 }, false},
 		"how layers are compressed": {func(in *Inputs) { in.Settings.LayerCompression = api.CompressionZstd }, false},
 		"what is kept of steps":     {func(in *Inputs) { in.Settings.BuildCache = api.BuildCacheRegistry }, false},
+		"where bases are kept":      {func(in *Inputs) { in.Settings.StorageClaim = "base-images" }, false},
 		"an unknown key":            {func(in *Inputs) { in.Settings.UnknownKeys = []string{"typo"} }, false},
 		"the pool made again":       {func(in *Inputs) { in.Pool.UID = "pool-2" }, false},
 		"a base image that the rendered config overrides": {func(in *Inputs) {
@@ -88,6 +89,16 @@ func TestBuildCache(t *testing.T) {
 	} {
 		if got := cacheOf(row.change); got == own || (got == "") != row.none {
 			t.Errorf("%s: cache %q", name, got)
+		}
+	}
+}
+
+// TestStorageClaim: a base is pulled, and so kept, where steps run.
+func TestStorageClaim(t *testing.T) {
+	for custom, want := range map[string]string{"FROM configs AS final\nRUN true\n": "base-images", "": ""} {
+		d := Desire(inputs(func(in *Inputs) { in.Settings.StorageClaim, in.CustomDockerfile = "base-images", custom }))
+		if got := d.Request.StorageClaim; got != want {
+			t.Errorf("Dockerfile %q: claim %q, want %q", custom, got, want)
 		}
 	}
 }

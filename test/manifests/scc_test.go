@@ -11,13 +11,17 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
-// TestSCCAllowsBuilds: OpenShift refuses a pod that adds a capability which its
-// SecurityContextConstraints do not list, or escalates where they forbid it.
+// TestSCCAllowsBuilds: OpenShift refuses a pod that adds a capability or has a kind of volume
+// which its SecurityContextConstraints do not list, or escalates where they forbid it.
 func TestSCCAllowsBuilds(t *testing.T) {
 	var scc struct {
 		AllowPrivilegeEscalation bool                `json:"allowPrivilegeEscalation"`
 		AllowedCapabilities      []corev1.Capability `json:"allowedCapabilities"`
 		RequiredDropCapabilities []corev1.Capability `json:"requiredDropCapabilities"`
+		Volumes                  []string            `json:"volumes"`
+		FSGroup                  struct {
+			Type string `json:"type"`
+		} `json:"fsGroup"`
 	}
 	for _, object := range build(t, "manifests/overlays/openshift") {
 		if kindOf(t, object) == "SecurityContextConstraints" {
@@ -27,6 +31,14 @@ func TestSCCAllowsBuilds(t *testing.T) {
 		}
 	}
 	pod := buildpod.New(buildspec.Request{CustomContent: true, RenderedConfig: "rendered-worker-1"})
+	for _, kind := range []string{"emptyDir", "persistentVolumeClaim", "projected", "secret"} {
+		if !slices.Contains(scc.Volumes, kind) {
+			t.Errorf("volumes of kind %s are not allowed", kind)
+		}
+	}
+	if scc.FSGroup.Type != "RunAsAny" {
+		t.Errorf("fsGroup is %s: the builder's own is not allowed", scc.FSGroup.Type)
+	}
 	var added []corev1.Capability
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		added = append(added, c.SecurityContext.Capabilities.Add...)

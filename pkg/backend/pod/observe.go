@@ -3,6 +3,7 @@ package pod
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -110,7 +111,22 @@ func trouble(p *corev1.Pod) string {
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return c.Message
+			return c.Message + claimRemedy(p, c.Message)
+		}
+	}
+	return ""
+}
+
+// claimRemedy says what to do where the scheduler finds something wrong with the claim that
+// a pod keeps images on. A pod of the settings before does not go by itself.
+func claimRemedy(p *corev1.Pod, message string) string {
+	if !strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
+		return ""
+	}
+	for _, v := range p.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			return fmt.Sprintf("; key %s of ConfigMap/%s names PersistentVolumeClaim %q: let it exist in this namespace and be bound, or leave the key out and delete pod/%s",
+				api.KeyBuildStoragePVC, api.ConfigMapBuildConfig, v.PersistentVolumeClaim.ClaimName, p.Name)
 		}
 	}
 	return ""

@@ -39,6 +39,14 @@ func request(change ...func(*buildspec.Request)) buildspec.Request {
 
 func customContent(r *buildspec.Request) { r.CustomContent = true }
 
+func keptImages(r *buildspec.Request) {
+	r.CustomContent, r.StorageClaim, r.Attempt = true, "base-images", 1
+}
+
+func unschedulable(message string) []corev1.PodCondition {
+	return []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: message}}
+}
+
 // status makes the containers' statuses; an init container's name gives where it goes.
 type status struct {
 	phase           corev1.PodPhase
@@ -107,7 +115,9 @@ func TestObserve(t *testing.T) {
 		"S14: lasting":                 {request(), status{phase: corev1.PodPending, build: waits("ImagePullBackOff", "no such image")}, backend.PhasePending, "", "registry.example.com/builder:1: ImagePullBackOff: no such image", ""},
 		"no Secret to mount":           {request(), status{phase: corev1.PodPending, build: waits("CreateContainerConfigError", "secret gone")}, backend.PhasePending, "", "secret gone", ""},
 		"S14: of the first step":       {request(customContent), status{phase: corev1.PodPending, prepare: waits("ImagePullBackOff", "x"), build: waits("PodInitializing", "")}, backend.PhasePending, "", "container prepare", ""},
-		"no node":                      {request(), status{phase: corev1.PodPending, conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available"}}}, backend.PhasePending, "", "0/3 nodes", ""},
+		"no node":                      {request(), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available")}, backend.PhasePending, "", "0/3 nodes are available", ""},
+		"no claim":                     {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable(`0/3 nodes are available: persistentvolumeclaim "base-images" not found.`)}, backend.PhasePending, "", `not found.; key buildStoragePVC of ConfigMap/on-cluster-build-config names PersistentVolumeClaim "base-images": let it exist in this namespace and be bound, or leave the key out and delete pod/build-` + config, ""},
+		"an unbound claim":             {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.")}, backend.PhasePending, "", "key buildStoragePVC", ""},
 		"preparing":                    {request(customContent), status{phase: corev1.PodPending, prepare: works(), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
 		"prepared":                     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
 		"running the user's steps":     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: works()}, backend.PhaseRunning, "", "", ""},
