@@ -42,7 +42,7 @@ const (
 	lockPause    = 50 * time.Millisecond
 )
 
-// ErrFull: there is no room that could be made.
+// ErrFull says that there is no room, and that none can be made.
 var ErrFull = errors.New("no room")
 
 // Store is the images of a volume.
