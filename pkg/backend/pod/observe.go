@@ -117,19 +117,14 @@ func trouble(p *corev1.Pod) string {
 	return ""
 }
 
-// claimRemedy says what to do where the scheduler finds something wrong with the claim that
-// a pod keeps images on. A pod of the settings before does not go by itself.
+// claimRemedy says what to do where the scheduler finds something wrong with a claim: a build
+// pod has that of the settings alone. A pod of the settings before does not go by itself.
 func claimRemedy(p *corev1.Pod, message string) string {
 	if !strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
 		return ""
 	}
-	for _, v := range p.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil {
-			return fmt.Sprintf("; key %s of ConfigMap/%s names PersistentVolumeClaim %q: let it exist in this namespace and be bound, or leave the key out and delete pod/%s",
-				api.KeyBuildStoragePVC, api.ConfigMapBuildConfig, v.PersistentVolumeClaim.ClaimName, p.Name)
-		}
-	}
-	return ""
+	return fmt.Sprintf("; the claim is that of key %s in ConfigMap/%s: let it exist in this namespace and be bound, or leave the key out and delete pod/%s",
+		api.KeyBuildStoragePVC, api.ConfigMapBuildConfig, p.Name)
 }
 
 // resultContainer is the only container whose result may name a digest: no

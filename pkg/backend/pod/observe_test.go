@@ -59,6 +59,7 @@ type status struct {
 func (s status) of(r buildspec.Request) *corev1.Pod {
 	p := run(r, inputs.Root(r))
 	p.UID, p.CreationTimestamp = "run-1", at
+	p.Spec.Volumes = nil // as the informer keeps it
 	p.Status = corev1.PodStatus{Phase: s.phase, Reason: s.reason, Message: s.message, Conditions: s.conditions}
 	add := func(list *[]corev1.ContainerStatus, name string, state *corev1.ContainerState) {
 		if state != nil {
@@ -116,7 +117,7 @@ func TestObserve(t *testing.T) {
 		"no Secret to mount":           {request(), status{phase: corev1.PodPending, build: waits("CreateContainerConfigError", "secret gone")}, backend.PhasePending, "", "secret gone", ""},
 		"S14: of the first step":       {request(customContent), status{phase: corev1.PodPending, prepare: waits("ImagePullBackOff", "x"), build: waits("PodInitializing", "")}, backend.PhasePending, "", "container prepare", ""},
 		"no node":                      {request(), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available")}, backend.PhasePending, "", "0/3 nodes are available", ""},
-		"no claim":                     {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable(`0/3 nodes are available: persistentvolumeclaim "base-images" not found.`)}, backend.PhasePending, "", `not found.; key buildStoragePVC of ConfigMap/on-cluster-build-config names PersistentVolumeClaim "base-images": let it exist in this namespace and be bound, or leave the key out and delete pod/build-` + config, ""},
+		"no claim":                     {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable(`0/3 nodes are available: persistentvolumeclaim "base-images" not found.`)}, backend.PhasePending, "", `not found.; the claim is that of key buildStoragePVC in ConfigMap/on-cluster-build-config: let it exist in this namespace and be bound, or leave the key out and delete pod/build-` + config, ""},
 		"an unbound claim":             {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.")}, backend.PhasePending, "", "key buildStoragePVC", ""},
 		"preparing":                    {request(customContent), status{phase: corev1.PodPending, prepare: works(), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
 		"prepared":                     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
