@@ -22,6 +22,10 @@ var extensions = map[string][]string{
 	"wasm":                 {"crun-wasm"},
 }
 
+// defaultKernelOnly are the extensions that its machine-config-controller refuses
+// beside another kernel: their packages are of the default one.
+var defaultKernelOnly = []string{"kernel-devel"}
+
 // kernel is what takes the default kernel's place.
 type kernel struct {
 	install []string

@@ -48,7 +48,20 @@ func (w Wanted) String() string {
 	return strings.Join(parts, " and ")
 }
 
-// Check names what there is not, and what there is.
+// Conflict is an extension that does not go with the kernel type; empty for none.
+func (w Wanted) Conflict() string {
+	if _, other := kernels[w.KernelType]; !other {
+		return ""
+	}
+	for _, name := range w.Extensions {
+		if slices.Contains(defaultKernelOnly, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Check names what there is not, and what there is, and what does not go together.
 func (w Wanted) Check() error {
 	var problems []string
 	var unknown []string
@@ -63,6 +76,9 @@ func (w Wanted) Check() error {
 	}
 	if _, found := kernels[w.KernelType]; !found && w.KernelType != "" {
 		problems = append(problems, fmt.Sprintf("spec.kernelType: there is no kernel %q; use %s, %s or %s", w.KernelType, KernelDefault, KernelRealtime, Kernel64kPages))
+	}
+	if name := w.Conflict(); name != "" {
+		problems = append(problems, fmt.Sprintf("spec.extensions: %q is for the default kernel alone, and spec.kernelType is %q; leave one of them out", name, w.KernelType))
 	}
 	if len(problems) == 0 {
 		return nil

@@ -38,13 +38,18 @@ func TestCheck(t *testing.T) {
 		says       []string // nothing for no error
 	}{
 		{name: "nothing"},
-		{name: "known", extensions: []string{"ipsec", "kerberos", "kernel-devel", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard", "wasm"}, kernelType: "realtime"},
+		{name: "known", extensions: []string{"ipsec", "kerberos", "kernel-devel", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard", "wasm"}, kernelType: "default"},
+		{name: "known with another kernel", extensions: []string{"ipsec", "kerberos", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard", "wasm"}, kernelType: "realtime"},
+		{name: "what is for the default kernel alone", extensions: []string{"ipsec", "kernel-devel"}, kernelType: "64k-pages", says: []string{
+			"spec.extensions", `"kernel-devel" is for the default kernel alone`, `spec.kernelType is "64k-pages"`, "leave one of them out",
+		}},
 		{name: "the default kernel", kernelType: "default"},
 		{name: "a package is no extension", extensions: []string{"usbguard", "krb5-workstation", "a\nb"}, says: []string{
 			"spec.extensions", `"krb5-workstation"`, `"a\nb"`, "ipsec, kerberos, kernel-devel, sandboxed-containers, sysstat, two-node-ha, usbguard, wasm", "custom Dockerfile",
 		}},
 		{name: "another kernel", kernelType: "fast", says: []string{"spec.kernelType", `"fast"`, "default, realtime or 64k-pages"}},
 		{name: "both", extensions: []string{"x"}, kernelType: "y", says: []string{`"x"`, `"y"`}},
+		{name: "an unknown kernel beside what is for the default one", extensions: []string{"kernel-devel"}, kernelType: "y", says: []string{`there is no kernel "y"`}},
 	} {
 		err := ospackages.New(test.extensions, test.kernelType).Check()
 		if (err != nil) != (len(test.says) > 0) {
@@ -55,6 +60,27 @@ func TestCheck(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %q does not say %q", test.name, err, want)
 			}
+		}
+	}
+}
+
+// TestConflict: what an extension and a kernel have against each other is told
+// apart from what neither may be.
+func TestConflict(t *testing.T) {
+	for _, test := range []struct {
+		extensions []string
+		kernelType string
+		conflict   string
+	}{
+		{nil, "realtime", ""},
+		{[]string{"kernel-devel"}, "", ""},
+		{[]string{"kernel-devel"}, "default", ""},
+		{[]string{"kernel-devel"}, "fast", ""},
+		{[]string{"usbguard"}, "realtime", ""},
+		{[]string{"kernel-devel", "usbguard"}, "realtime", "kernel-devel"},
+	} {
+		if got := ospackages.New(test.extensions, test.kernelType).Conflict(); got != test.conflict {
+			t.Errorf("%v, %s: %q, want %q", test.extensions, test.kernelType, got, test.conflict)
 		}
 	}
 }
