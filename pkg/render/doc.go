@@ -6,7 +6,9 @@
 //	pool takes  once for all pools        config
 //
 // Whatever cannot be rendered is a *Refusal with a condition's reason and a
-// message that says what to do; nothing is rendered by half.
+// message that says what to do; nothing is rendered by half. That is also what no
+// image could be built of: who reads it there cannot tell which MachineConfig it
+// came from.
 //
 // # What wins
 //

@@ -46,6 +46,9 @@ func Render(pool *mcfgv1.MachineConfigPool, sources []*Source, version string) (
 		return nil, refusal
 	}
 	spec := mergeFields(sources)
+	if refusal := conflict(sources, spec); refusal != nil {
+		return nil, refusal
+	}
 	cfg, err := mergeIgnition(sources)
 	if err != nil {
 		return nil, err
@@ -117,6 +120,24 @@ func mergeFields(sources []*Source) mcfgv1.MachineConfigSpec {
 	slices.Sort(merged.Extensions)
 	merged.Extensions = slices.Compact(merged.Extensions)
 	return merged
+}
+
+// conflict refuses packages that are allowed in each source and not together;
+// nil when they are.
+func conflict(sources []*Source, merged mcfgv1.MachineConfigSpec) *Refusal {
+	wanted := ospackages.New(merged.Extensions, merged.KernelType)
+	extension := wanted.Conflict()
+	if extension == "" {
+		return nil
+	}
+	var parties []string
+	for _, s := range sources {
+		if slices.Contains(s.spec.Extensions, extension) || ospackages.New(nil, s.spec.KernelType).KernelType != "" {
+			parties = append(parties, fmt.Sprintf("%q", s.name))
+		}
+	}
+	return &Refusal{api.ReasonConflictingMachineConfigs, fmt.Sprintf(
+		"MachineConfigs %s do not go together: %v", bounded(strings.Join(parties, ", ")), wanted.Check())}
 }
 
 // mergeIgnition merges the Ignition configs and lets files overwrite.

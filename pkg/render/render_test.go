@@ -182,9 +182,9 @@ func TestRenderFields(t *testing.T) {
 			config("a", "", spec(func(s *mcfgv1.MachineConfigSpec) { s.KernelArguments = []string{"a", "b"} })),
 		}, func(s mcfgv1.MachineConfigSpec) any { return s.KernelArguments }, []string{"a", "b", "z", "a"}},
 		{"extensions, each once", []*mcfgv1.MachineConfig{
-			config("b", "", spec(func(s *mcfgv1.MachineConfigSpec) { s.Extensions = []string{"z", "a"} })),
-			config("a", "", spec(func(s *mcfgv1.MachineConfigSpec) { s.Extensions = []string{"a", "b"} })),
-		}, func(s mcfgv1.MachineConfigSpec) any { return s.Extensions }, []string{"a", "b", "z"}},
+			config("b", "", spec(func(s *mcfgv1.MachineConfigSpec) { s.Extensions = []string{"wasm", "ipsec"} })),
+			config("a", "", spec(func(s *mcfgv1.MachineConfigSpec) { s.Extensions = []string{"ipsec", "sysstat"} })),
+		}, func(s mcfgv1.MachineConfigSpec) any { return s.Extensions }, []string{"ipsec", "sysstat", "wasm"}},
 		{
 			"empty lists",
 			[]*mcfgv1.MachineConfig{config("a", "")},
@@ -248,7 +248,36 @@ func TestRenderRefuses(t *testing.T) {
 				config("c", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.KernelType = "fast" }),
 				config("b", `"storage":{"files":[{"path":"x"}]}`, func(mc *mcfgv1.MachineConfig) { mc.Spec.KernelType = "faster" }),
 			},
-			message: []string{`MachineConfig "b", spec.config`, `spec.kernelType: "faster" is not known: use default, realtime, 64k-pages`, `MachineConfig "c", spec.kernelType: "fast"`},
+			message: []string{`MachineConfig "b", spec.config`, `spec.kernelType: there is no kernel "faster"; use default, realtime or 64k-pages`, `MachineConfig "c", spec.kernelType: there is no kernel "fast"`},
+		},
+		{
+			name: "what there is not", reason: api.ReasonInvalidMachineConfig,
+			configs: []*mcfgv1.MachineConfig{config("a", ""), config("b", "", func(mc *mcfgv1.MachineConfig) {
+				mc.Spec.OSImageURL, mc.Spec.BaseOSExtensionsContainerImage = "registry.example.com/OS:1", "registry.example.com/ext:"
+				mc.Spec.Extensions = []string{"ipsec", "usbgard"}
+			})},
+			message: []string{
+				`MachineConfig "b", spec.extensions: there is no extension "usbgard"; use ipsec,`,
+				`spec.osImageURL: "registry.example.com/OS:1" is no pullspec`, `spec.baseOSExtensionsContainerImage: "registry.example.com/ext:" is no pullspec`, "correct it",
+			},
+		},
+		{
+			name: "an extension and a kernel in one", reason: api.ReasonInvalidMachineConfig,
+			configs: []*mcfgv1.MachineConfig{config("a", "", func(mc *mcfgv1.MachineConfig) {
+				mc.Spec.Extensions, mc.Spec.KernelType = []string{"kernel-devel"}, "realtime"
+			})},
+			message: []string{`MachineConfig "a", spec.extensions: "kernel-devel"`, `spec.kernelType is "realtime"`, "correct it"},
+		},
+		{
+			name: "an extension and a kernel in two", reason: api.ReasonConflictingMachineConfigs,
+			configs: []*mcfgv1.MachineConfig{
+				config("a", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.Extensions = []string{"ipsec", "kernel-devel"} }),
+				config("b", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.KernelType = "64k-pages" }),
+				config("c", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.Extensions = []string{"ipsec"} }),
+				config("d", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.KernelType = "realtime" }),
+				config("e", "", func(mc *mcfgv1.MachineConfig) { mc.Spec.KernelType = "default" }),
+			},
+			message: []string{`MachineConfigs "a", "b", "d" do not go together`, `spec.extensions: "kernel-devel"`, `spec.kernelType is "realtime"`},
 		},
 		{
 			name: "spec version", reason: api.ReasonInvalidMachineConfig,

@@ -3,11 +3,10 @@ package render
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
 )
@@ -42,7 +41,7 @@ func Read(mc *mcfgv1.MachineConfig, convert ignition.Converter) (*Source, error)
 	if err != nil {
 		err = fmt.Errorf("spec.config: %w", err)
 	}
-	s.config, s.problem = cfg, errors.Join(err, checkKernelType(mc.Spec.KernelType))
+	s.config, s.problem = cfg, errors.Join(err, checkFields(mc.Spec))
 	for _, warning := range warned {
 		s.warn("spec.config: " + warning)
 	}
@@ -62,12 +61,21 @@ func (s *Source) checkReferences(cfg ignition.Config) error {
 	return nil
 }
 
-func checkKernelType(kernelType string) error {
-	known := []string{ospackages.KernelDefault, ospackages.KernelRealtime, ospackages.Kernel64kPages}
-	if kernelType == "" || slices.Contains(known, kernelType) {
-		return nil
+// checkFields judges all but the Ignition config, as the build of an image does.
+func checkFields(spec mcfgv1.MachineConfigSpec) error {
+	err := ospackages.New(spec.Extensions, spec.KernelType).Check()
+	for _, image := range []struct{ field, pullspec string }{
+		{"osImageURL", spec.OSImageURL},
+		{"baseOSExtensionsContainerImage", spec.BaseOSExtensionsContainerImage},
+	} {
+		if image.pullspec == "" {
+			continue
+		}
+		if wrong := buildconfig.CheckPullspec(image.pullspec); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("spec.%s: %w", image.field, wrong))
+		}
 	}
-	return fmt.Errorf("spec.kernelType: %q is not known: use %s, or leave it out", kernelType, strings.Join(known, ", "))
+	return err
 }
 
 func (s *Source) warn(text string) {

@@ -179,10 +179,24 @@ func TestBadMachineConfigKeepsTheLastGoodOne(t *testing.T) {
 	if have := w.pool("worker").Spec.Configuration.Name; have != good {
 		t.Errorf("the pool targets %s, the last good one is %s", have, good)
 	}
+	// What no image could have is refused as early, and by the name of who asks for it.
 	w.apply("60-bad", "worker", "/etc/good", "now")
+	better := w.targeted("worker", good, "/etc/good")
+	for _, row := range []struct{ spec, says string }{
+		{`{"extensions":["usbgard"]}`, `spec.extensions: there is no extension "usbgard"`},
+		{`{"extensions":[],"osImageURL":"registry.example.com/OS"}`, `spec.osImageURL: "registry.example.com/OS" is no pullspec`},
+	} {
+		_, err := w.Admin.MachineConfig.MachineconfigurationV1().MachineConfigs().Patch(w.ctx, "60-bad", types.MergePatchType, []byte(`{"spec":`+row.spec+`}`), metav1.PatchOptions{})
+		must(t, err)
+		w.shows("worker", mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionTrue, `MachineConfig "60-bad", `+row.says, api.ReasonInvalidMachineConfig)
+		if have := w.pool("worker").Spec.Configuration.Name; have != better {
+			t.Errorf("the pool targets %s, the last good one is %s", have, better)
+		}
+	}
+	w.apply("60-bad", "worker", "/etc/better", "now")
 	w.shows("worker", mcfgv1.MachineConfigPoolRenderDegraded, corev1.ConditionFalse)
 	w.shows("worker", mcfgv1.MachineConfigPoolDegraded, corev1.ConditionFalse)
-	w.targeted("worker", good, "/etc/good")
+	w.targeted("worker", better, "/etc/better")
 }
 
 // TestRenderedConfigIsMadeAgain: whoever deletes or takes the place of a
