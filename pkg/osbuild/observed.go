@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"cmp"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -66,11 +67,16 @@ func (o Observed) record(d Desired) *Record {
 }
 
 // newest returns the record that finished last.
-func (o Observed) newest() *Record {
+func (o Observed) newest() *Record { return Newest(o.Records) }
+
+// Newest returns the record of a pool that finished last; nil when there is none.
+// Of two at once it is always the same one.
+func Newest(records []Record) *Record {
 	var newest *Record
-	for i := range o.Records {
-		if newest == nil || o.Records[i].Finished.After(newest.Finished) {
-			newest = &o.Records[i]
+	for i := range records {
+		r := &records[i]
+		if newest == nil || cmp.Or(r.Finished.Compare(newest.Finished), cmp.Compare(r.RenderedConfig, newest.RenderedConfig)) > 0 {
+			newest = r
 		}
 	}
 	return newest

@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -72,11 +75,55 @@ func TestMovedBaseIsRebuilt(t *testing.T) {
 	}
 	names(digest("2"))
 	built(digest("2"))
-	if token := w.pool("worker").Annotations[api.AnnotationRebuild]; token != "base-"+digest("2") {
+	if token := w.pool("worker").Annotations[api.AnnotationRebuild]; !strings.HasPrefix(token, "base-"+digest("2")+"-") {
 		t.Errorf("the rebuild was asked for by %q", token)
 	}
 	looked()
 	if w.exists("pod", "build-"+config) {
 		t.Error("it is built upon for a third time")
 	}
+}
+
+// TestBaseMovesAgain: neither a build of another config nor an earlier move to the
+// same digest is taken for an answer.
+func TestBaseMovesAgain(t *testing.T) {
+	const x, y, z = "rendered-worker-a1", "rendered-worker-b2", "rendered-worker-c3"
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	var now atomic.Pointer[string]
+	names := func(digest string) { now.Store(&digest) }
+	names(digest("a"))
+	w := newWorld(t)
+	w.resolve = func(context.Context, string, registry.Options) (string, error) { return *now.Load(), nil }
+	built := func(config, base string) {
+		t.Helper()
+		w.podOf(config)
+		image := w.push(config)
+		w.finish("build-"+config, buildspec.Result{Succeeded: true, Digest: image, BaseDigest: base})
+		w.annotated("worker", config, image)
+		w.goneSoon("pod", "build-"+config)
+	}
+	target := func(config string) {
+		t.Helper()
+		w.patchPool("worker", `{"spec":{"configuration":{"name":"`+config+`"}}}`)
+	}
+	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyBaseImagePollInterval: "1s"})
+	w.addPool("worker", x)
+	w.addConfig(y, "y")
+	w.addConfig(z, "z")
+	w.patchPool("worker", optIn)
+	w.Start()
+	built(x, digest("a"))
+	target(y)
+	built(y, digest("a"))
+	names(digest("b"))
+	built(y, digest("b"))
+	target(x) // its image on "a" is there, and no build of it has found "b"
+	built(x, digest("b"))
+	target(z)
+	w.shows("worker", mcfgv1.MachineConfigPoolBuildSuccess, corev1.ConditionFalse)
+	w.podOf(z)
+	names(digest("c")) // by the time of the build, which finds it by itself
+	built(z, digest("c"))
+	names(digest("b"))
+	built(z, digest("b"))
 }

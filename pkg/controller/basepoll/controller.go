@@ -1,10 +1,8 @@
 package basepoll
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -24,9 +22,6 @@ import (
 
 // Name of the loop in logs and metrics.
 const Name = "basepoll"
-
-// tokenPrefix begins the tokens of rebuilds that this loop asks for.
-const tokenPrefix = "base-"
 
 // timeout bounds one question to a registry. The loop has a worker of its own,
 // which nobody waits for.
@@ -83,8 +78,8 @@ func resolveOnce(ctx context.Context, pullspec string, o registry.Options) (stri
 func (c *Controller) Run(ctx context.Context) { c.runner.Run(ctx, 1) }
 
 func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
-	if after == nil || before == nil || before.Annotations[api.AnnotationNewestImage] != after.Annotations[api.AnnotationNewestImage] {
-		c.runner.Enqueue(cmp.Or(after, before).Name)
+	if wakes(before, after) {
+		c.runner.Enqueue(after.Name)
 	}
 }
 
@@ -111,46 +106,37 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if settings.BaseImagePollInterval == 0 || len(problems) > 0 || pool == nil || !polled(pool) {
 		return 0, nil
 	}
-	base, digest := c.base(pool)
-	if base == "" {
+	on := baseOf(pool, c.records(pool), settings.BaseImage)
+	if on == nil {
 		return settings.BaseImagePollInterval, nil
 	}
-	now, err := c.resolve(ctx, base, settings)
+	now, err := c.resolve(ctx, on, settings)
 	if err != nil {
-		klog.FromContext(ctx).Info("Base image is not looked at", "image", base, "cause", err.Error())
+		klog.FromContext(ctx).Info("Base image is not looked at", "image", on.pullspec, "cause", err.Error())
 		return settings.BaseImagePollInterval, nil
 	}
-	if now != digest {
-		err = c.ask(ctx, name, now)
+	if now != on.digest {
+		err = c.ask(ctx, name, on, now)
 	}
 	return settings.BaseImagePollInterval, err
 }
 
-// polled is true for a pool that has an image to poll the base of.
-func polled(pool *mcfgv1.MachineConfigPool) bool {
-	_, optedIn := pool.Labels[api.LabelLayeringEnabled]
-	return optedIn && pool.DeletionTimestamp == nil && pool.Annotations[api.AnnotationNewestImage] != ""
-}
-
-// base returns the base that a pool's image was built on, and its digest then;
-// empty for one by digest, which does not move, and for an image without a record
-// of its build.
-func (c *Controller) base(pool *mcfgv1.MachineConfigPool) (pullspec, digest string) {
+// records are those of a pool that can be read.
+func (c *Controller) records(pool *mcfgv1.MachineConfigPool) []osbuild.Record {
+	var records []osbuild.Record
 	for _, m := range c.Informers.BuildMapsOf(pool.Name) {
 		r, err := osbuild.ParseRecord([]byte(m.Data[api.KeyRecord]))
-		if m.Labels[api.LabelRole] != api.RoleRecord || err != nil || r.Image != pool.Annotations[api.AnnotationNewestImage] {
-			continue
-		}
-		if r.BaseDigest != "" && !strings.Contains(r.Inputs.BaseImage, "@") {
-			return r.Inputs.BaseImage, r.BaseDigest
+		if m.Labels[api.LabelRole] == api.RoleRecord && err == nil && r.Pool.UID == pool.UID {
+			records = append(records, r)
 		}
 	}
-	return "", ""
+	return records
 }
 
-// resolve asks once for all pools that have a base in common.
-func (c *Controller) resolve(ctx context.Context, pullspec string, s buildconfig.Settings) (string, error) {
-	if known, ok := c.resolved[pullspec]; ok && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
+// resolve asks once for all pools that have a base in common, but for those that
+// were built since: their builds may have found a newer one.
+func (c *Controller) resolve(ctx context.Context, on *base, s buildconfig.Settings) (string, error) {
+	if known, ok := c.resolved[on.pullspec]; ok && known.at.After(on.built) && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
 		return known.digest, nil
 	}
 	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients, c.Namespace, s)
@@ -166,24 +152,24 @@ func (c *Controller) resolve(ctx context.Context, pullspec string, s buildconfig
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	digest, err := c.Resolve(ctx, pullspec, registry.Options{
+	digest, err := c.Resolve(ctx, on.pullspec, registry.Options{
 		Credentials: a.Credentials, CAs: a.Authorities, Mirrors: mirrors, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1},
 	})
 	if err != nil {
 		return "", errors.New(redact.New(a.Secrets()...).Text(err.Error()))
 	}
-	c.resolved[pullspec] = resolved{digest, c.Clock.Now()}
+	c.resolved[on.pullspec] = resolved{digest, c.Clock.Now()}
 	return digest, nil
 }
 
 // ask asks for a rebuild, unless that was asked for.
-func (c *Controller) ask(ctx context.Context, name, digest string) error {
+func (c *Controller) ask(ctx context.Context, name string, on *base, digest string) error {
 	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, true)
 	if pool == nil || err != nil {
 		return err
 	}
-	token := tokenPrefix + digest
-	if !polled(pool) || pool.Annotations[api.AnnotationRebuild] == token {
+	token := on.token(digest)
+	if !polled(pool) || pool.Annotations[api.AnnotationNewestImage] != on.image || pool.Annotations[api.AnnotationRebuild] == token {
 		return nil
 	}
 	klog.FromContext(ctx).Info("The base image has moved, asking for a rebuild", "digest", digest)

@@ -4,6 +4,9 @@
 //
 // What a pool's image was built on stands in its build record. When that base's
 // tag comes to mean another digest, the loop asks for a rebuild as a user would,
-// by the pool's annotation, with the new digest as the token: asking twice is
-// asking once. It decides and remembers nothing else.
+// by the pool's annotation. The token is made of the new digest and of the pool's
+// last build: asking twice is asking once, until something was built. A pool whose
+// image is not, or no longer, the one that it should have is not looked at: its
+// next build takes what the tag names then. The loop decides and remembers
+// nothing else.
 package basepoll

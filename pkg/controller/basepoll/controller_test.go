@@ -1,0 +1,231 @@
+package basepoll
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
+	mcfgfake "github.com/openshift/client-go/machineconfiguration/clientset/versioned/fake"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corefake "k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+)
+
+const (
+	namespace = "builds"
+	baseImage = "registry.example.com/os/base:1"
+	interval  = time.Hour
+)
+
+var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// build is a record: which config was built when, on which digest, for which token.
+func build(config, digest, token string, hour int) osbuild.Record {
+	inputs := names.Inputs{RenderedConfig: "rendered-worker-" + config, BaseImage: baseImage, RebuildToken: token}
+	return osbuild.Record{
+		Pool: buildspec.Pool{Name: "worker", UID: "uid"}, RenderedConfig: inputs.RenderedConfig, Inputs: inputs, InputsHash: names.InputsHash(inputs),
+		RebuildToken: token, Outcome: osbuild.Succeeded, Image: "registry.example.com/os/images@sha256:" + config + digest,
+		BaseDigest: digest, Finished: begin.Add(time.Duration(hour) * time.Hour),
+	}
+}
+
+// asks is the token for a move to a digest, when this was the last build.
+func asks(digest string, last osbuild.Record) string {
+	return "base-" + digest + "-" + last.InputsHash
+}
+
+// rig is a loop that does not run, on caches that are filled by hand.
+type rig struct {
+	*Controller
+	t     *testing.T
+	mc    *mcfgfake.Clientset
+	clock *clocktesting.FakeClock
+	names string // what the base image's tag names
+	looks int
+}
+
+// newRig has one pool whose image is that of the first record.
+func newRig(t *testing.T, change func(*mcfgv1.MachineConfigPool), records ...osbuild.Record) *rig {
+	t.Helper()
+	r := &rig{t: t, mc: mcfgfake.NewSimpleClientset(), clock: clocktesting.NewFakeClock(begin)}
+	clients := kube.Clients{Core: corefake.NewClientset(), MachineConfig: r.mc, Metadata: metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())}
+	informers, err := kube.NewInformers(clients, namespace)
+	r.must(err)
+	r.Controller, err = New(Options{
+		Clients: clients, Informers: informers, Namespace: namespace, Clock: r.clock,
+		Resolve: func(context.Context, string, registry.Options) (string, error) { r.looks++; return r.names, nil },
+	})
+	r.must(err)
+	for name, data := range map[string]map[string]string{
+		api.ConfigMapBuildConfig: {api.KeyFinalImagePullspec: "registry.example.com/os/images", api.KeyBaseImagePollInterval: interval.String()},
+		api.ConfigMapOSImageURL:  {api.KeyBaseOSContainerImage: baseImage},
+	} {
+		r.must(informers.Settings[name].GetStore().Add(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: data}))
+	}
+	for _, record := range records {
+		r.built(record)
+	}
+	pool := &mcfgv1.MachineConfigPool{ObjectMeta: metav1.ObjectMeta{
+		Name: "worker", UID: "uid", Labels: map[string]string{api.LabelLayeringEnabled: ""},
+		Annotations: map[string]string{api.AnnotationNewestImage: records[0].Image, api.AnnotationImageConfig: records[0].RenderedConfig},
+	}}
+	pool.Spec.Configuration.Name = records[0].RenderedConfig
+	pool.Status.Conditions = []mcfgv1.MachineConfigPoolCondition{{Type: mcfgv1.MachineConfigPoolBuildSuccess, Status: corev1.ConditionTrue}}
+	if change != nil {
+		change(pool)
+	}
+	r.must(r.mc.Tracker().Add(pool))
+	r.must(informers.Pools.GetStore().Add(pool))
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// built adds a record, or replaces that of its config.
+func (r *rig) built(record osbuild.Record) {
+	data, err := record.Encode()
+	r.must(err)
+	r.must(r.Informers.BuildMaps.GetStore().Add(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: names.Record(record.RenderedConfig),
+			Labels:      map[string]string{api.LabelBuildPod: "", api.LabelRole: api.RoleRecord, api.LabelTargetPool: "worker"},
+			Annotations: map[string]string{api.AnnotationPool: "worker", api.AnnotationPoolUID: string(record.Pool.UID), api.AnnotationRenderedConfig: record.RenderedConfig},
+		},
+		Data: map[string]string{api.KeyRecord: string(data)},
+	}))
+}
+
+// look syncs the pool and returns its rebuild annotation.
+func (r *rig) look() string {
+	r.t.Helper()
+	_, err := r.sync(r.t.Context(), "worker")
+	r.must(err)
+	pool, err := r.mc.MachineconfigurationV1().MachineConfigPools().Get(r.t.Context(), "worker", metav1.GetOptions{})
+	r.must(err)
+	return pool.Annotations[api.AnnotationRebuild]
+}
+
+func annotated(token string) func(*mcfgv1.MachineConfigPool) {
+	return func(p *mcfgv1.MachineConfigPool) { p.Annotations[api.AnnotationRebuild] = token }
+}
+
+// TestMovedBase: the tag names the digest "b" now.
+func TestMovedBase(t *testing.T) {
+	x, other := build("x", "a", "", 1), build("y", "b", "", 2)
+	answered := build("y", "b", asks("b", x), 3)
+	again := build("x", "b", asks("b", x), 2)
+	onC := build("z", "c", again.RebuildToken, 3)
+	sameAgain := build("x", "a", asks("b", x), 2)
+	pinned, elsewhere, unknown := x, x, x
+	pinned.Inputs.BaseImage, elsewhere.Inputs.BaseImage, unknown.BaseDigest = baseImage+"@sha256:a", "registry.example.com/os/base:2", ""
+	own := elsewhere
+	own.Config.OSImageURL = elsewhere.Inputs.BaseImage
+	old := x
+	old.Pool.UID = "before"
+	for _, row := range []struct {
+		name    string
+		records []osbuild.Record
+		change  func(*mcfgv1.MachineConfigPool)
+		want    string
+		unasked bool // the registry is
+	}{
+		{name: "it stays", records: []osbuild.Record{build("x", "b", "", 1)}},
+		{name: "it moves", records: []osbuild.Record{x}, want: asks("b", x)},
+		{name: "it was asked for", records: []osbuild.Record{x}, change: annotated(asks("b", x)), want: asks("b", x)},
+		{name: "a user asked for something", records: []osbuild.Record{x}, change: annotated("mine"), want: asks("b", x)},
+		{name: "back to a config that was built before the move", records: []osbuild.Record{x, answered}, change: annotated(asks("b", x)), want: asks("b", answered)},
+		{name: "to a digest that it had before", records: []osbuild.Record{onC, again}, change: annotated(asks("b", x)), want: asks("b", onC)},
+		{name: "it moved back and forth during the build", records: []osbuild.Record{sameAgain}, change: annotated(asks("b", x)), want: asks("b", sameAgain)},
+		{name: "another config was built last", records: []osbuild.Record{x, other}, want: asks("b", other)},
+		{name: "the base of the config itself", records: []osbuild.Record{own}, want: asks("b", own)},
+		{name: "a base by digest", records: []osbuild.Record{pinned}, unasked: true},
+		{name: "a base that the pool has no more", records: []osbuild.Record{elsewhere}, unasked: true},
+		{name: "a base that nobody noted down", records: []osbuild.Record{unknown}, unasked: true},
+		{name: "a record of an earlier pool", records: []osbuild.Record{old}, unasked: true},
+		{name: "another config is wanted", records: []osbuild.Record{x}, unasked: true, change: func(p *mcfgv1.MachineConfigPool) {
+			p.Spec.Configuration.Name = "rendered-worker-y"
+		}},
+		{name: "a build runs", records: []osbuild.Record{x}, unasked: true, change: func(p *mcfgv1.MachineConfigPool) {
+			p.Status.Conditions[0].Status = corev1.ConditionFalse
+		}},
+		{name: "not opted in", records: []osbuild.Record{x}, unasked: true, change: func(p *mcfgv1.MachineConfigPool) { p.Labels = nil }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t, row.change, row.records...)
+			r.names = "b"
+			if token := r.look(); token != row.want {
+				t.Errorf("the rebuild is %q, want %q", token, row.want)
+			}
+			if r.looks > 0 == row.unasked {
+				t.Errorf("the registry was asked %d times", r.looks)
+			}
+		})
+	}
+}
+
+// TestOldAnswer: what the tag named before a build is no reason to build again.
+func TestOldAnswer(t *testing.T) {
+	r := newRig(t, nil, build("x", "a", "", -1))
+	r.names = "a"
+	r.look()
+	r.names = "b"
+	r.clock.Step(time.Minute)
+	if r.look(); r.looks != 1 {
+		t.Errorf("the registry was asked %d times within a minute", r.looks)
+	}
+	newer := build("x", "b", "", 0)
+	newer.Finished, newer.Image = r.clock.Now(), build("x", "a", "", 0).Image
+	r.built(newer)
+	r.clock.Step(time.Minute)
+	if token := r.look(); token != "" || r.looks != 2 {
+		t.Errorf("asked for %q after %d looks: the image is on what the tag names", token, r.looks)
+	}
+	if r.look(); r.looks != 2 {
+		t.Errorf("the registry was asked %d times", r.looks)
+	}
+}
+
+// TestWakes: a pool that comes to have its image is looked at at once, and
+// not for each event of its build.
+func TestWakes(t *testing.T) {
+	r := newRig(t, nil, build("x", "a", "", 1))
+	pool, err := r.Informers.PoolLister.Get("worker")
+	r.must(err)
+	building := pool.DeepCopy()
+	building.Status.Conditions[0].Status = corev1.ConditionFalse
+	moved := pool.DeepCopy()
+	moved.Annotations[api.AnnotationNewestImage] += strings.Repeat("0", 3)
+	for _, row := range []struct {
+		name          string
+		before, after *mcfgv1.MachineConfigPool
+		wakes         bool
+	}{
+		{"found", nil, pool, true},
+		{"found while it builds", nil, building, false},
+		{"built", building, pool, true},
+		{"builds", pool, building, false},
+		{"another image", pool, moved, true},
+		{"something else", pool, pool.DeepCopy(), false},
+		{"gone", pool, nil, false},
+	} {
+		if got := wakes(row.before, row.after); got != row.wakes {
+			t.Errorf("%s: wakes %v", row.name, got)
+		}
+	}
+}
