@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
@@ -27,14 +28,14 @@ func converter() (ignition.Converter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for %s beside this program: %w", converterName, err)
 	}
-	return converterAt(filepath.Join(filepath.Dir(self), converterName)), nil
+	return converterAt(filepath.Join(filepath.Dir(self), converterName), convertTime), nil
 }
 
 // converterAt runs the program at path; cmd/convert-ignition says what it takes
 // and gives.
-func converterAt(path string) ignition.Converter {
+func converterAt(path string, limit time.Duration) ignition.Converter {
 	return func(raw []byte) (ignition.Converted, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), convertTime)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, path)
 		cmd.Stdin, cmd.Env = bytes.NewReader(raw), []string{}
@@ -44,8 +45,10 @@ func converterAt(path string) ignition.Converter {
 			return ignition.Converted{}, errors.New(string(exit.Stderr))
 		}
 		if err != nil {
-			if exit != nil {
-				err = fmt.Errorf("%w: %s", err, exit.Stderr)
+			if ctx.Err() != nil {
+				err = fmt.Errorf("it takes longer than %s", limit)
+			} else if exit != nil {
+				err = fmt.Errorf("%w: %s", err, firstLine(exit.Stderr))
 			}
 			return ignition.Converted{}, fmt.Errorf("%w: running %s: %w", ignition.ErrNoConverter, path, err)
 		}
@@ -55,4 +58,12 @@ func converterAt(path string) ignition.Converter {
 		}
 		return converted, nil
 	}
+}
+
+// firstLine leaves out the rest of a crash: it names addresses, which differ each
+// time, and the error goes into a pool's condition.
+func firstLine(stderr []byte) string {
+	const most = 200
+	line, _, _ := strings.Cut(string(stderr), "\n")
+	return strings.ToValidUTF8(line[:min(len(line), most)], "")
 }

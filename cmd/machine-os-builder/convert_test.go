@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 )
@@ -30,6 +32,7 @@ func TestConverter(t *testing.T) {
 	}
 	for name, row := range map[string]struct {
 		path, config, err string
+		limit             time.Duration
 		config3           bool
 		missing           bool
 	}{
@@ -40,15 +43,21 @@ func TestConverter(t *testing.T) {
 		"no program":        {path: filepath.Join(dir, "gone"), config: file(""), err: "running", missing: true},
 		"killed":            {path: script("killed", "kill -9 $$"), config: file(""), err: "killed", missing: true},
 		"another exit code": {path: script("code", "exit 2"), config: file(""), err: "exit status 2", missing: true},
+		"a crash":           {path: script("crash", "echo 'fatal error: out of memory' >&2; echo 'goroutine 1 at 0x1234' >&2; exit 2"), config: file(""), err: "exit status 2: fatal error: out of memory", missing: true},
+		"no end":            {path: script("endless", "exec sleep 1000"), limit: 10 * time.Millisecond, config: file(""), err: "takes longer than 10ms", missing: true},
 		"no answer":         {path: script("mute", "cat > /dev/null"), config: file(""), err: "no JSON", missing: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, _, err := ignition.Parse([]byte(row.config), converterAt(row.path))
+			convert := converterAt(row.path, cmp.Or(row.limit, convertTime))
+			cfg, _, err := ignition.Parse([]byte(row.config), convert)
 			if row.config == "{" {
-				_, err = converterAt(row.path)([]byte(row.config))
+				_, err = convert([]byte(row.config))
 			}
 			if (err != nil) != (row.err != "") || err != nil && !strings.Contains(err.Error(), row.err) {
 				t.Fatalf("error is %v, want %q", err, row.err)
+			}
+			if err != nil && strings.Contains(err.Error(), "0x1234") {
+				t.Errorf("the error differs each time: %v", err)
 			}
 			if errors.Is(err, ignition.ErrNoConverter) != row.missing {
 				t.Errorf("whose fault it is: %v", err)

@@ -78,12 +78,18 @@ const (
 	ReasonRenderedConfigTaken = "RenderedConfigTaken"
 	// ReasonCannotCreateRenderedConfig: the API server refuses the rendered config.
 	ReasonCannotCreateRenderedConfig = "CannotCreateRenderedConfig"
+	// ReasonRequestRefused: the API server refuses another request that rendering needs.
+	ReasonRequestRefused = "RequestRefused"
+	// ReasonCannotConvertMachineConfig: the converter of Ignition spec 2 failed, which
+	// says nothing of the config; it is tried again.
+	ReasonCannotConvertMachineConfig = "CannotConvertMachineConfig"
 )
 
 // RenderReasons are those of RenderDegraded that the render loop writes.
 var RenderReasons = []string{
 	ReasonRendered, ReasonInvalidSelector, ReasonNoMachineConfigs, ReasonInvalidMachineConfig,
 	ReasonConflictingMachineConfigs, ReasonRenderedConfigTaken, ReasonCannotCreateRenderedConfig,
+	ReasonRequestRefused, ReasonCannotConvertMachineConfig,
 }
 
 // Reasons of Updated, Updating, NodeDegraded and Degraded.

@@ -32,6 +32,13 @@ func Rendered(pool, content string) string {
 	return RenderedPrefix + shorten(pool, room) + "-" + content[:renderedHash]
 }
 
+// IsRendered is true for a name that a rendered config of a pool may have, whoever
+// gave it.
+func IsRendered(name, pool string) bool {
+	content := name[strings.LastIndex(name, "-")+1:]
+	return len(content) == renderedHash && name == Rendered(pool, content)
+}
+
 // RunKind is what users call the objects in which a builder, one of the api.Builder
 // values, builds: pod or build.
 func RunKind(builder string) string {

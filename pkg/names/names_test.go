@@ -237,7 +237,18 @@ func TestRendered(t *testing.T) {
 			if !strings.HasSuffix(name, "-"+content[:32]) {
 				t.Errorf("pool %q: %q has no hash of the content", pool, name)
 			}
+			if !IsRendered(name, pool) || IsRendered(name, "other") || IsRendered(name[1:], pool) || IsRendered(name+"0", pool) {
+				t.Errorf("pool %q: %q is not taken for what it is", pool, name)
+			}
 			seen[name] = true
+		}
+	}
+}
+
+func TestIsRenderedOfAnyName(t *testing.T) {
+	for _, name := range []string{"", "-", "rendered-worker-", "rendered-worker-1", "00-worker"} {
+		if IsRendered(name, "worker") {
+			t.Errorf("%q is taken for a rendered config", name)
 		}
 	}
 }

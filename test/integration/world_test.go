@@ -40,6 +40,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/poolstatus"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/render"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
+	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition/spec2"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
@@ -61,6 +62,8 @@ type world struct {
 	Requests *counter
 	// resolve says what the tag of a base image names; nil asks its registry.
 	resolve func(ctx context.Context, pullspec string, o registry.Options) (string, error)
+	// convert is for configs of Ignition's spec 2; nil for the real way.
+	convert ignition.Converter
 	// wrap stands between the controller and the API server; nil for nothing.
 	wrap func(http.RoundTripper) http.RoundTripper
 	// lastWrite is how many writes of the controller get through; 0 for all.
@@ -262,7 +265,11 @@ func (w *world) Start() {
 	running := []interface{ Run(context.Context) }{builder, keeper, poller}
 	if w.renders {
 		informers.WatchNodes()
-		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Convert: spec2.Convert, Recorder: recorder, Clock: clock.RealClock{}, SettleTime: w.settleTime})
+		convert := w.convert
+		if convert == nil {
+			convert = spec2.Convert
+		}
+		renderer, err := render.New(render.Options{Clients: clients, Informers: informers, Version: "v1", Convert: convert, Recorder: recorder, Clock: clock.RealClock{}, SettleTime: w.settleTime})
 		must(w.t, err)
 		status, err := poolstatus.New(poolstatus.Options{Clients: clients, Informers: informers, Clock: clock.RealClock{}})
 		must(w.t, err)

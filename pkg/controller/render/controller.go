@@ -20,6 +20,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ignition"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/render"
 )
 
@@ -59,11 +60,14 @@ type Controller struct {
 }
 
 // settled is what needs no look at the API server: the version of a rendered
-// config that was verified, and the sources that the pool was given with it.
+// config that was verified, the sources that the pool was given with it, and the
+// warnings that were told of it.
 type settled struct {
 	pool    types.UID
+	name    string
 	config  string
 	sources []corev1.ObjectReference
+	told    []string
 }
 
 // New wires the loop to its informers, which must not run yet.
@@ -96,11 +100,16 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 }
 
 // configEvent wakes the pool that a rendered config belongs to, or those that
-// select a MachineConfig, or did.
+// select a MachineConfig, or did. A stranger that has the name of a pool's rendered
+// config is in that pool's way.
 func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
-	if pool, rendered := render.PoolOf(cmp.Or(after, before)); rendered {
-		c.wake(pool)
-		return
+	m := cmp.Or(after, before)
+	owner, rendered := render.PoolOf(m)
+	if rendered {
+		c.wake(owner)
+		if names.IsRendered(m.Name, owner) {
+			return
+		}
 	}
 	pools, err := c.Informers.PoolLister.List(labels.Everything())
 	if err != nil {
@@ -108,7 +117,8 @@ func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 	}
 	for _, p := range pools {
 		selector, err := metav1.LabelSelectorAsSelector(p.Spec.MachineConfigSelector)
-		if err == nil && (matches(selector, before) || matches(selector, after)) {
+		selects := !rendered && err == nil && (matches(selector, before) || matches(selector, after))
+		if selects || names.IsRendered(m.Name, p.Name) {
 			c.wake(p.Name)
 		}
 	}

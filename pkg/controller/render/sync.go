@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
+	"slices"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -26,13 +26,6 @@ import (
 // fieldManager owns spec.configuration of the pools.
 const fieldManager = "machine-os-builder-render"
 
-// How soon to look again at a MachineConfig in the way that goes, and at what
-// only a user can mend and no watch tells of.
-const (
-	goingPoll   = 2 * time.Second
-	refusedPoll = time.Minute
-)
-
 // sync renders one pool.
 func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
 	pool, err := kube.ReadPool(ctx, c.Clients, c.Informers, name, false)
@@ -51,46 +44,15 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if err == nil {
 		err = c.settle(ctx, pool, rendered)
 	}
-	problem, after, err := sortOut(err)
-	if err != nil {
-		return 0, err
+	problem, after, failed := sortOut(err)
+	if problem != nil || failed == nil {
+		failed = errors.Join(failed, c.tell(ctx, pool, problem))
 	}
-	if err := c.tell(ctx, pool, problem); err != nil {
-		return 0, err
-	}
-	if rendered == nil {
-		return after, nil
+	if failed != nil || rendered == nil {
+		return after, failed
 	}
 	again, err := c.collect(ctx, pool, configs, rendered.Config.Name)
 	return cmp.Or(after, again), err
-}
-
-// sortOut tells what a user has to mend from what is tried again.
-func sortOut(err error) (problem *poolstatus.Problem, after time.Duration, again error) {
-	var taken *render.TakenError
-	var refusal *render.Refusal
-	switch {
-	case refusedByServer(err):
-		refusal, after = &render.Refusal{Reason: api.ReasonCannotCreateRenderedConfig, Message: err.Error() + ": make the MachineConfigs of the pool smaller or fewer, or allow what refuses it"}, refusedPoll
-	case errors.As(err, &taken):
-		refusal = taken.Refusal()
-		if taken.Passing {
-			after = goingPoll
-		}
-	case !errors.As(err, &refusal):
-		return nil, 0, err
-	}
-	return &poolstatus.Problem{Reason: refusal.Reason, Message: refusal.Message}, after, nil
-}
-
-// refusedByServer is true for what only a user can end: a rendered config that
-// is too large, or that admission or its schema refuses.
-func refusedByServer(err error) bool {
-	if apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-		return true
-	}
-	// That etcd takes no object of this size has no reason of its own in the API.
-	return apierrors.IsInternalError(err) && (strings.Contains(err.Error(), "request is too large") || strings.Contains(err.Error(), "larger than max"))
 }
 
 // configs are the cached MachineConfigs, without their content.
@@ -156,7 +118,8 @@ func (c *Controller) read(ctx context.Context, name string) (*mcfgv1.MachineConf
 	return mc, nil
 }
 
-// settle creates a rendered config that does not exist and makes the pool target it.
+// settle creates a rendered config that does not exist, makes the pool target it
+// and tells of warnings that it did not have.
 func (c *Controller) settle(ctx context.Context, pool *mcfgv1.MachineConfigPool, rendered *render.Rendered) error {
 	name := rendered.Config.Name
 	m, err := c.metadata(name)
@@ -165,18 +128,27 @@ func (c *Controller) settle(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 	}
 	known, _ := c.settled.Load(pool.Name)
 	was, _ := known.(settled)
-	if m == nil || was.config != m.GetResourceVersion() || was.pool != pool.UID {
+	if was.pool != pool.UID || was.name != name {
+		was = settled{pool: pool.UID, name: name}
+	}
+	if m == nil || was.config != m.GetResourceVersion() {
 		config, err := c.ensure(ctx, pool, rendered, m != nil)
 		if err != nil {
 			return err
 		}
-		was = settled{pool: pool.UID, config: config.ResourceVersion}
+		was.config, was.sources = config.ResourceVersion, nil
 	}
 	if pool.Spec.Configuration.Name != name || !reflect.DeepEqual(was.sources, rendered.Sources) {
 		if err := c.target(ctx, pool, rendered); err != nil {
 			return err
 		}
 		was.sources = rendered.Sources
+	}
+	if !slices.Equal(was.told, rendered.Warnings) {
+		for _, w := range rendered.Warnings {
+			c.Recorder.Event(pool, corev1.EventTypeWarning, api.EventRenderWarning, w)
+		}
+		was.told = rendered.Warnings
 	}
 	c.settled.Store(pool.Name, was)
 	return nil
@@ -192,7 +164,7 @@ func (c *Controller) ensure(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 			return created, nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
-			return nil, fmt.Errorf("creating rendered config of pool %q: %w", pool.Name, err)
+			return nil, fmt.Errorf("%w of pool %q: %w", errCreating, pool.Name, err)
 		}
 	}
 	existing, err := c.read(ctx, rendered.Config.Name)
@@ -205,9 +177,6 @@ func (c *Controller) ensure(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 func (c *Controller) tellRendered(ctx context.Context, pool *mcfgv1.MachineConfigPool, rendered *render.Rendered) {
 	klog.FromContext(ctx).Info("Rendered", "config", rendered.Config.Name, "sources", len(rendered.Sources))
 	c.Recorder.Eventf(pool, corev1.EventTypeNormal, api.EventRendered, "%s is rendered of %d MachineConfigs", rendered.Config.Name, len(rendered.Sources))
-	for _, w := range rendered.Warnings {
-		c.Recorder.Event(pool, corev1.EventTypeWarning, api.EventRenderWarning, w)
-	}
 }
 
 // target makes a pool target its rendered config, unless it does, with the same
