@@ -159,7 +159,10 @@ func keptFiles(t *testing.T, dir string) []string {
 		if err != nil || entry.Name() == "until" {
 			return err
 		}
-		owner := info.Sys().(*syscall.Stat_t)
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return fmt.Errorf("%s has no owner", path)
+		}
 		files = append(files, fmt.Sprint(path, info.Mode(), owner.Uid, owner.Gid, info.Size(), info.ModTime()))
 		return nil
 	})
