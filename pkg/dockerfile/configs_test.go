@@ -17,7 +17,7 @@ var packageCases = map[string]dockerfile.Configs{
 	"extension": {Base: base, Extensions: extensionsImage, Packages: ospackages.New([]string{"usbguard"}, "")},
 	"kernel":    {Base: base, Extensions: extensionsImage, Packages: ospackages.New(nil, ospackages.Kernel64kPages)},
 	"all": {Base: base, Extensions: extensionsImage, Packages: ospackages.New(
-		[]string{"wasm", "usbguard", "two-node-ha", "sysstat", "sandboxed-containers", "kernel-devel", "kerberos", "ipsec"}, ospackages.KernelRealtime)},
+		[]string{"wasm", "usbguard", "two-node-ha", "sysstat", "sandboxed-containers", "kerberos", "ipsec"}, ospackages.KernelRealtime)},
 }
 
 func TestPackagesGolden(t *testing.T) {

@@ -59,7 +59,7 @@ func failedCreate(err error) Event {
 // (kubernetes, pkg/quota, admission controller).
 var usedQuota = regexp.MustCompile(`, used: [^ ]*, limited: `)
 
-// NotCreated is what to do when the API server forbids a Build's pod. The Build stays
+// NotCreated is what to do when the API server, or a webhook of it, forbids a Build's pod. The Build stays
 // New, since what the API server minds may be mended: a quota, a ServiceAccount, a
 // policy. Whoever calls it tries again.
 func NotCreated(b *buildv1.Build, refusal error) Plan {

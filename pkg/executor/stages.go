@@ -7,15 +7,20 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
-// stepsOf are the API's stages with their steps.
-var stepsOf = map[buildv1.StageName][]buildv1.StepName{
-	buildv1.StageFetchInputs: {buildv1.StepFetchGitSource},
-	buildv1.StagePullImages:  {buildv1.StepPullBaseImage, buildv1.StepPullInputImage},
-	buildv1.StageBuild:       {buildv1.StepDockerBuild},
-	buildv1.StagePostCommit:  {buildv1.StepExecPostCommitHook},
-	buildv1.StagePushImage:   {buildv1.StepPushImage, buildv1.StepPushDockerImage},
+// works are the stages of the API that a Build's containers do, with their steps.
+var works = map[string]struct {
+	stage buildv1.StageName
+	steps []buildv1.StepName
+}{
+	api.ContainerGitClone:         {buildv1.StageFetchInputs, []buildv1.StepName{buildv1.StepFetchGitSource}},
+	api.ContainerManageDockerfile: {buildv1.StagePullImages, []buildv1.StepName{buildv1.StepPullBaseImage, buildv1.StepPullInputImage}},
+	api.ContainerDockerBuild:      {buildv1.StageBuild, []buildv1.StepName{buildv1.StepDockerBuild}},
+	api.ContainerSourceBuild:      {buildv1.StageBuild, []buildv1.StepName{buildv1.StepDockerBuild}},
+	api.ContainerPush:             {buildv1.StagePushImage, []buildv1.StepName{buildv1.StepPushImage, buildv1.StepPushDockerImage}},
 }
 
 // stages joins what the containers of a pod say of their work. A step of a stage that
@@ -35,13 +40,14 @@ func stages(pod *corev1.Pod) []buildv1.StageInfo {
 
 // bound makes a stage one that the container can have done: a step of the user's may
 // have written the report. What is left of it lies within the time in which the
-// container ran; a stage that the API does not know, or of a container of which that
-// time is not known, is left out.
+// container ran; a stage that is not the container's, or of one of which that time is not
+// known, is left out.
 func (c *container) bound(stage buildv1.StageInfo) (buildv1.StageInfo, bool) {
-	if c.end.StartedAt.IsZero() || c.end.FinishedAt.IsZero() {
+	work := works[c.name]
+	if stage.Name != work.stage || c.end.StartedAt.IsZero() || c.end.FinishedAt.IsZero() {
 		return stage, false
 	}
-	steps := slices.DeleteFunc(slices.Clone(stage.Steps), func(s buildv1.StepInfo) bool { return !slices.Contains(stepsOf[stage.Name], s.Name) })
+	steps := slices.DeleteFunc(slices.Clone(stage.Steps), func(s buildv1.StepInfo) bool { return !slices.Contains(work.steps, s.Name) })
 	if len(steps) == 0 {
 		return stage, false
 	}

@@ -32,6 +32,9 @@ func Read(uri string) (Address, error) {
 	case strings.HasPrefix(uri, "-"):
 		return Address{}, errors.New("must not begin with a dash; " + use)
 	case !strings.Contains(uri, "://") && scpPattern.MatchString(uri):
+		if before, _, _ := strings.Cut(uri, "/"); strings.Contains(before, ":") && strings.Index(before, "@") > strings.Index(before, ":") {
+			return Address{}, noPassword("ssh")
+		}
 		return Address{Plain: uri}, nil
 	}
 	parsed, err := url.Parse(uri)
@@ -49,7 +52,7 @@ func Read(uri string) (Address, error) {
 	}
 	if parsed.Scheme == "ssh" || parsed.Scheme == "git" {
 		if _, found := parsed.User.Password(); found {
-			return Address{}, fmt.Errorf("has a password, which %s does not use; put ssh-privatekey into the Secret of spec.source.sourceSecret", parsed.Scheme)
+			return Address{}, noPassword(parsed.Scheme)
 		}
 		return Address{Plain: uri}, nil
 	}
@@ -57,4 +60,8 @@ func Read(uri string) (Address, error) {
 	parsed.User = nil
 	out.Plain = parsed.String()
 	return out, nil
+}
+
+func noPassword(scheme string) error {
+	return fmt.Errorf("has a password, which %s does not use; put ssh-privatekey into the Secret of spec.source.sourceSecret", scheme)
 }

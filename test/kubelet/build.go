@@ -45,7 +45,11 @@ func (a *actor) builtBuild(ctx context.Context) corev1.PodStatus {
 		}.Encode())})
 	}
 	status := corev1.PodStatus{Phase: corev1.PodSucceeded}
-	stage := buildv1.StageInfo{Name: buildv1.StageBuild, StartTime: a.started, DurationMilliseconds: a.now().Sub(a.started.Time).Milliseconds()}
+	took := a.now().Sub(a.started.Time).Milliseconds()
+	stage := buildv1.StageInfo{
+		Name: buildv1.StageBuild, StartTime: a.started, DurationMilliseconds: took,
+		Steps: []buildv1.StepInfo{{Name: buildv1.StepDockerBuild, StartTime: a.started, DurationMilliseconds: took}},
+	}
 	for _, c := range a.pod.Spec.InitContainers {
 		report := buildreport.Report{}
 		if strings.HasSuffix(c.Name, "-build") {

@@ -61,7 +61,7 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 		return plan.RequeueAfter, c.write(ctx, b, plan)
 	case rejected(err):
 		return 0, c.write(ctx, b, executor.Rejected(b, err, c.Clock.Now()))
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err) || apierrors.IsBadRequest(err):
 		if writeErr := c.write(ctx, b, executor.NotCreated(b, err)); writeErr != nil {
 			return 0, writeErr
 		}
@@ -70,9 +70,11 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 }
 
 // rejected says whether the API server minds a pod for what it is, rather than for what
-// there is in the cluster now.
+// there is in the cluster now. A webhook that gives no reason is of the latter kind: its
+// answer is a bad request, but for the reason (kubernetes, admission webhook errors).
 func rejected(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
+	reason := apierrors.ReasonForError(err)
+	return reason == metav1.StatusReasonInvalid || reason == metav1.StatusReasonBadRequest || apierrors.IsRequestEntityTooLargeError(err)
 }
 
 func (c *Controller) deletePod(ctx context.Context, pod *corev1.Pod) error {

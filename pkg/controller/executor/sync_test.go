@@ -2,6 +2,7 @@ package executor
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -225,26 +226,33 @@ func TestForeignPod(t *testing.T) {
 	}
 }
 
-// TestRefused: while the API server minds the pod the Build stays New, and says why.
+// TestRefused: while somebody forbids the pod the Build stays New, and says why.
 func TestRefused(t *testing.T) {
-	c := newCluster(t, newBuild())
-	r := c.start()
-	quota := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, podName, errors.New("exceeded quota"))
-	for range 2 {
-		c.fail["create pods"] = quota
-		if _, err := r.round(); err == nil {
-			t.Fatal("it is not tried again")
-		}
-	}
-	if s := c.now().Status; s.Phase != "New" || s.Reason != "CannotCreateBuildPod" || !strings.Contains(s.Message, "exceeded quota") {
-		t.Errorf("status %+v", s)
-	}
-	if events := c.told(); len(events) != 1 || !strings.HasPrefix(events[0], "Warning FailedCreate ") {
-		t.Errorf("events %q", events)
-	}
-	r.rest()
-	if s := c.now().Status; s.Phase != "Pending" || s.Reason != "" || s.Message != "" {
-		t.Errorf("status %+v", s)
+	for text, refusal := range map[string]error{
+		"exceeded quota": apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, podName, errors.New("exceeded quota")),
+		// as the API server tells of a webhook that gives no reason
+		"denied the request": &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusBadRequest, Message: "admission webhook denied the request"}},
+	} {
+		t.Run(text, func(t *testing.T) {
+			c := newCluster(t, newBuild())
+			r := c.start()
+			for range 2 {
+				c.fail["create pods"] = refusal
+				if _, err := r.round(); err == nil {
+					t.Fatal("it is not tried again")
+				}
+			}
+			if s := c.now().Status; s.Phase != "New" || s.Reason != "CannotCreateBuildPod" || !strings.Contains(s.Message, text) {
+				t.Errorf("status %+v", s)
+			}
+			if events := c.told(); len(events) != 1 || !strings.HasPrefix(events[0], "Warning FailedCreate ") {
+				t.Errorf("events %q", events)
+			}
+			r.rest()
+			if s := c.now().Status; s.Phase != "Pending" || s.Reason != "" || s.Message != "" {
+				t.Errorf("status %+v", s)
+			}
+		})
 	}
 }
 
