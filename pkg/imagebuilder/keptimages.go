@@ -51,7 +51,7 @@ func (p *preparation) pullToKeep(ctx context.Context, program *buildah.Program, 
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		p.progress.Note("warning: %s is pulled for this build alone, the volume of kept images cannot be used: %v", image.called, err)
+		p.progress.Note("warning: %s is pulled for this build alone, not for the volume of kept images: %v", image.called, err)
 	}
 	return p.pullAnew(ctx, program, flags, image, into)
 }
@@ -85,8 +85,8 @@ func (p *preparation) keep(ctx context.Context, program *buildah.Program, flags 
 		into.add(image.chosen)
 		p.progress.Note("pulled %s: %s, %s, kept for later builds", image.called, image.opened.Digest, steplog.Size(imageBytes(image.chosen)))
 	}
-	if err := p.adopt(ctx, dir, image, into.driver); err != nil {
-		return errors.Join(err, store.Distrust(dir))
+	if err := p.adopt(ctx, store, dir, image, into.driver); err != nil {
+		return err
 	}
 	program.ReadAlso(dir)
 	into.driver = program.Driver()
@@ -95,7 +95,7 @@ func (p *preparation) keep(ctx context.Context, program *buildah.Program, flags 
 
 // fill pulls an image onto the volume.
 func (p *preparation) fill(ctx context.Context, store *imagestore.Store, key string, hold time.Duration, flags []string, image keptImage, driver buildah.Driver) (string, error) {
-	dir, err := store.Begin(ctx, unpacked*imageBytes(image.chosen), hold)
+	dir, err := store.Begin(ctx, key, unpacked*imageBytes(image.chosen), hold)
 	if err != nil {
 		return "", err
 	}
@@ -114,14 +114,12 @@ func (p *preparation) fill(ctx context.Context, store *imagestore.Store, key str
 			return kept, nil
 		}
 	}
-	if ctx.Err() == nil {
-		err = errors.Join(err, store.Discard(ctx, dir))
-	}
-	return "", err
+	return "", errors.Join(err, store.Discard(ctx, dir))
 }
 
-// adopt makes sure that the build's own program can read a kept image.
-func (p *preparation) adopt(ctx context.Context, dir string, image keptImage, driver buildah.Driver) error {
+// adopt makes sure that the build's own program can read a kept image. What else can go wrong
+// is this build's, and no reason for others to do without.
+func (p *preparation) adopt(ctx context.Context, store *imagestore.Store, dir string, image keptImage, driver buildah.Driver) error {
 	program, err := buildah.New(p.options.StorageDir, driver)
 	if err != nil {
 		return err
@@ -129,6 +127,10 @@ func (p *preparation) adopt(ctx context.Context, dir string, image keptImage, dr
 	defer program.Close()
 	program.ReadAlso(dir)
 	if err := program.Run(ctx, func(string) {}, "inspect", "--type", "image", "--format", "{{.FromImageID}}", image.name); err != nil {
+		var exit *buildah.ExitError
+		if errors.As(err, &exit) && ctx.Err() == nil {
+			err = errors.Join(err, store.Distrust(dir))
+		}
 		return err
 	}
 	if !image.learn {

@@ -1,6 +1,9 @@
 package imagebuilder
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,10 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/ospackages"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
+	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
+	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 // storing is a buildah that leaves a file in the store that it pulls into.
@@ -114,6 +121,70 @@ func TestKeptImagesFailNoBuild(t *testing.T) {
 			}
 			if !strings.Contains(in.log.String(), "warning: ") || !strings.Contains(in.log.String(), row.says) {
 				t.Errorf("log:\n%s", in.log.String())
+			}
+		})
+	}
+}
+
+// TestOneBuildDoesNotSpoilAnothers: what stops a build takes a kept image from nobody else,
+// unless it is the image.
+func TestOneBuildDoesNotSpoilAnothers(t *testing.T) {
+	image := keptImage{called: "base:1", name: "example.com/base@sha256:1", opened: &registry.Base{}, chosen: &registry.BaseImage{}, learn: true}
+	keep := func(t *testing.T, ctx context.Context, volume string, spoil func(storage string) error) error {
+		t.Helper()
+		storage, driver := t.TempDir(), buildah.Driver{Name: buildah.Overlay}
+		program, err := buildah.New(storage, driver)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer program.Close()
+		if spoil != nil {
+			if err := spoil(storage); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := &preparation{options: PrepareOptions{StorageDir: storage, KeptImagesDir: volume}, clients: &registryaccess.Clients{}, progress: steplog.NewProgress(io.Discard, 1, time.Now)}
+		return p.keep(ctx, program, nil, image, &pulled{driver: driver, layers: map[string]bool{}})
+	}
+	for name, row := range map[string]struct {
+		first     bool // nothing is kept before
+		script    string
+		cancelled bool
+		spoil     func(storage string) error
+		says      string // of the next build
+	}{
+		"it cannot be read":           {script: `[ "$1" = inspect ] && exit 125`, says: "is not as it was made"},
+		"cancelled":                   {cancelled: true},
+		"cancelled before it is kept": {cancelled: true, first: true},
+		"no storage": {spoil: func(storage string) error {
+			return errors.Join(os.Remove(filepath.Join(storage, "tmp")), os.WriteFile(filepath.Join(storage, "tmp"), nil, 0o600))
+		}},
+		"data that is not empty": {spoil: func(storage string) error {
+			return os.MkdirAll(filepath.Join(storage, "data", "cache", "blobs"), 0o700)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			volume := t.TempDir()
+			buildahtest.Fake(t, storing)
+			if !row.first {
+				if err := keep(t, t.Context(), volume, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if row.cancelled {
+				cancel()
+			}
+			if row.script != "" {
+				buildahtest.Fake(t, row.script)
+			}
+			if err := keep(t, ctx, volume, row.spoil); err == nil {
+				t.Error("nothing stopped the build")
+			}
+			buildahtest.Fake(t, storing)
+			if err := keep(t, t.Context(), volume, nil); row.says == "" && err != nil || row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {
+				t.Errorf("the next build's error = %v, want %q", err, row.says)
 			}
 		})
 	}

@@ -7,13 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/machine-os-builder/machine-os-builder/pkg/steplog"
 )
 
 const (
@@ -31,19 +28,17 @@ const (
 )
 
 const (
-	// mostImages is how many are kept.
-	mostImages = 10
-	// freeShare is the part of the volume, one in so many, that stays free; of a large
-	// one, which may be the disk of a node, freeMost.
-	freeShare = 10
-	freeMost  = 5 << 30
 	// lockPatience is how long the lock is waited for, which nobody holds for long.
 	lockPatience = 10 * time.Second
 	lockPause    = 50 * time.Millisecond
 )
 
-// ErrFull says that there is no room, and that none can be made.
-var ErrFull = errors.New("no room")
+var (
+	// ErrFull says that there is no room, and that none can be made.
+	ErrFull = errors.New("no room")
+	// ErrFilling says that another build has begun with the image.
+	ErrFilling = errors.New("another build is unpacking the image there")
+)
 
 // Store is the images of a volume.
 type Store struct {
@@ -104,17 +99,43 @@ func (s *Store) changed(dir string, found fs.FileMode) error {
 	return s.discard(dir)
 }
 
-// Begin makes room for an image of so many bytes, and a directory to fill with it.
-func (s *Store) Begin(ctx context.Context, bytes int64, hold time.Duration) (string, error) {
-	if err := s.makeRoom(ctx, bytes); err != nil {
+// Begin makes room for an image of so many bytes, and a directory to fill with it. One build
+// at a time has that of a key: a second one would need the room twice.
+func (s *Store) Begin(ctx context.Context, key string, bytes int64, hold time.Duration) (string, error) {
+	dir, err := s.reserve(ctx, key, hold)
+	if err != nil {
 		return "", err
 	}
+	if err := s.makeRoom(ctx, bytes); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+func (s *Store) reserve(ctx context.Context, key string, hold time.Duration) (string, error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	dir, err := os.MkdirTemp(s.dir, filling)
+	prefix := filling + key + "-"
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return "", fmt.Errorf("reading the volume: %w", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), prefix) {
+			continue
+		}
+		until, err := untilOf(filepath.Join(s.dir, entry.Name()))
+		if err != nil {
+			return "", err
+		}
+		if !until.Before(s.now()) {
+			return "", fmt.Errorf("%w, and may be until %s", ErrFilling, until.UTC().Format(time.RFC3339))
+		}
+	}
+	dir, err := os.MkdirTemp(s.dir, prefix)
 	if err != nil {
 		return "", fmt.Errorf("making a directory on the volume: %w", err)
 	}
@@ -146,7 +167,8 @@ func (s *Store) Keep(ctx context.Context, filled, key string, hold time.Duration
 	return there, nil
 }
 
-// Discard removes the directory of an image that could not be completed.
+// Discard removes the directory of an image that could not be completed. A build that is
+// stopped leaves the files to the next one.
 func (s *Store) Discard(ctx context.Context, dir string) error {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -154,7 +176,11 @@ func (s *Store) Discard(ctx context.Context, dir string) error {
 	}
 	err = s.discard(dir)
 	unlock()
-	return errors.Join(err, s.clean(ctx))
+	if ctx.Err() != nil {
+		return err
+	}
+	left, leftErr := s.leftovers(ctx)
+	return errors.Join(err, leftErr, s.clean(ctx, left))
 }
 
 // Distrust lets nobody use an image from now on, but those who do.
@@ -192,129 +218,6 @@ func (s *Store) hold(dir string, hold time.Duration) error {
 		return fmt.Errorf("holding a kept image: %w", err)
 	}
 	return nil
-}
-
-// makeRoom removes what is left over and, as long as it has to, the images whose last build
-// is the longest ago.
-func (s *Store) makeRoom(ctx context.Context, bytes int64) error {
-	for {
-		if err := s.clean(ctx); err != nil {
-			return err
-		}
-		images, err := s.images()
-		if err != nil {
-			return err
-		}
-		size, free, err := s.free()
-		if err != nil {
-			return err
-		}
-		reserve := min(size/freeShare, freeMost)
-		usable := size - reserve
-		switch {
-		case bytes > usable:
-			return fmt.Errorf("%w: the volume may hold %s of images, and this one may take %s", ErrFull, steplog.Size(usable), steplog.Size(bytes))
-		case len(images) < mostImages && bytes <= free-reserve:
-			return nil
-		case len(images) == 0 || images[0].until.After(s.now()):
-			return fmt.Errorf("%w: %s of the volume's %s are free, of which %s stay so, and the image may take %s; %s kept, and each within the time of a build that uses it",
-				ErrFull, steplog.Size(free), steplog.Size(size), steplog.Size(reserve), steplog.Size(bytes), steplog.Plural(len(images), "image"))
-		}
-		if err := s.giveUp(ctx, images[0].name); err != nil {
-			return err
-		}
-	}
-}
-
-// giveUp takes an image out of use, unless it is held meanwhile.
-func (s *Store) giveUp(ctx context.Context, name string) error {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	dir := filepath.Join(s.dir, name)
-	until, err := untilOf(dir)
-	if err != nil || until.After(s.now()) {
-		return err
-	}
-	err = s.discard(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // another build has done it
-	}
-	return err
-}
-
-// clean removes what nobody uses any more.
-func (s *Store) clean(ctx context.Context) error {
-	left, err := s.leftovers(ctx)
-	if err != nil {
-		return err
-	}
-	for _, dir := range left {
-		if err := s.remove(ctx, dir); err != nil {
-			return fmt.Errorf("removing what is left of a kept image: %w", err)
-		}
-	}
-	return nil
-}
-
-// leftovers are what is out of use. What is not complete is as soon as its maker, if it
-// was not killed, cannot run any more.
-func (s *Store) leftovers(ctx context.Context) ([]string, error) {
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("reading the volume: %w", err)
-	}
-	var left []string
-	for _, entry := range entries {
-		dir := filepath.Join(s.dir, entry.Name())
-		switch {
-		case strings.HasPrefix(entry.Name(), gone):
-			left = append(left, dir)
-		case strings.HasPrefix(entry.Name(), filling):
-			until, err := untilOf(dir)
-			if err != nil {
-				return nil, err
-			}
-			if until.Before(s.now()) {
-				left = append(left, dir)
-			}
-		}
-	}
-	return left, nil
-}
-
-type held struct {
-	name  string
-	until time.Time
-}
-
-// images are those that are kept, the one first that was used the longest ago.
-func (s *Store) images() ([]held, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("reading the volume: %w", err)
-	}
-	var images []held
-	for _, entry := range entries {
-		name := entry.Name()
-		if !entry.IsDir() || strings.HasPrefix(name, filling) || strings.HasPrefix(name, gone) {
-			continue
-		}
-		until, err := untilOf(filepath.Join(s.dir, name))
-		if err != nil {
-			return nil, err
-		}
-		images = append(images, held{name, until})
-	}
-	slices.SortFunc(images, func(a, b held) int { return a.until.Compare(b.until) })
-	return images, nil
 }
 
 // untilOf is long ago for a directory that says nothing.

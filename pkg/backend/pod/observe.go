@@ -117,13 +117,22 @@ func trouble(p *corev1.Pod) string {
 	return ""
 }
 
+// ofClaims are in what the scheduler says where something is wrong with a claim or its volume
+// (pkg/scheduler/framework/plugins/volumebinding), in lower case.
+var ofClaims = []string{"persistentvolume", "persistent volume", "pvc(s)"}
+
+// inUse is in what it says of a ReadWriteOncePod claim that another pod has, which passes.
+const inUse = "already in-use"
+
 // claimRemedy says what to do where the scheduler finds something wrong with a claim: a build
 // pod has that of the settings alone. A pod of the settings before does not go by itself.
 func claimRemedy(p *corev1.Pod, message string) string {
-	if !strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
+	message = strings.ToLower(message)
+	says := func(part string) bool { return strings.Contains(message, part) }
+	if says(inUse) || !slices.ContainsFunc(ofClaims, says) {
 		return ""
 	}
-	return fmt.Sprintf("; the claim is that of key %s in ConfigMap/%s: let it exist in this namespace and be bound, or leave the key out and delete pod/%s",
+	return fmt.Sprintf("; the claim is that of key %s in ConfigMap/%s: let it exist in this namespace and have a volume that a node for builds can mount, or leave the key out and delete pod/%s",
 		api.KeyBuildStoragePVC, api.ConfigMapBuildConfig, p.Name)
 }
 

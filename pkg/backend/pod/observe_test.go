@@ -117,7 +117,11 @@ func TestObserve(t *testing.T) {
 		"no Secret to mount":           {request(), status{phase: corev1.PodPending, build: waits("CreateContainerConfigError", "secret gone")}, backend.PhasePending, "", "secret gone", ""},
 		"S14: of the first step":       {request(customContent), status{phase: corev1.PodPending, prepare: waits("ImagePullBackOff", "x"), build: waits("PodInitializing", "")}, backend.PhasePending, "", "container prepare", ""},
 		"no node":                      {request(), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available")}, backend.PhasePending, "", "0/3 nodes are available", ""},
-		"no claim":                     {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable(`0/3 nodes are available: persistentvolumeclaim "base-images" not found.`)}, backend.PhasePending, "", `not found.; the claim is that of key buildStoragePVC in ConfigMap/on-cluster-build-config: let it exist in this namespace and be bound, or leave the key out and delete pod/build-` + config, ""},
+		"no claim":                     {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable(`0/3 nodes are available: persistentvolumeclaim "base-images" not found.`)}, backend.PhasePending, "", `not found.; the claim is that of key buildStoragePVC in ConfigMap/on-cluster-build-config: let it exist in this namespace and have a volume that a node for builds can mount, or leave the key out and delete pod/build-` + config, ""},
+		"no volume for the claim":      {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.")}, backend.PhasePending, "", "to bind.; the claim is that of key buildStoragePVC", ""},
+		"the volume on another node":   {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: 3 node(s) didn't match PersistentVolume's node affinity.")}, backend.PhasePending, "", "affinity.; the claim is that of key buildStoragePVC", ""},
+		"the volume is gone":           {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: 3 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).")}, backend.PhasePending, "", "pv(s).; the claim is that of key buildStoragePVC", ""},
+		"another build has the claim":  {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod, 2 node(s) didn't match PersistentVolume's node affinity.")}, backend.PhasePending, "", "node affinity.", ""},
 		"an unbound claim":             {request(keptImages), status{phase: corev1.PodPending, conditions: unschedulable("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.")}, backend.PhasePending, "", "key buildStoragePVC", ""},
 		"preparing":                    {request(customContent), status{phase: corev1.PodPending, prepare: works(), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
 		"prepared":                     {request(customContent), status{phase: corev1.PodPending, prepare: ended(0, "", ""), build: waits("PodInitializing", "")}, backend.PhasePreparing, "", "", ""},
@@ -168,6 +172,9 @@ func TestObserve(t *testing.T) {
 			}
 			if !strings.Contains(o.Message, row.says) || (row.says == "") != (o.Message == "") {
 				t.Errorf("message %q, want %q in it", o.Message, row.says)
+			}
+			if remedy := strings.Contains(o.Message, api.KeyBuildStoragePVC); remedy != strings.Contains(row.says, api.KeyBuildStoragePVC) {
+				t.Errorf("message %q has the remedy of a claim: %v", o.Message, remedy)
 			}
 			if o.Phase == backend.PhaseSucceeded && o.Result.Digest != row.digest {
 				t.Errorf("digest %q, want %q", o.Result.Digest, row.digest)
