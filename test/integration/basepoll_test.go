@@ -127,3 +127,72 @@ func TestBaseMovesAgain(t *testing.T) {
 	names(digest("b"))
 	built(z, digest("b"))
 }
+
+// TestFailedRebuildIsNotTheLast: what a tag moves to after a base that nothing can
+// be built on is built upon, and one that the build does not find is asked for once.
+func TestFailedRebuildIsNotTheLast(t *testing.T) {
+	const config = "rendered-worker-a1"
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	var now atomic.Pointer[string]
+	names := func(digest string) { now.Store(&digest) }
+	names(digest("a"))
+	var looks atomic.Int32
+	w := newWorld(t)
+	w.resolve = func(context.Context, string, registry.Options) (string, error) {
+		looks.Add(1)
+		return *now.Load(), nil
+	}
+	looked := func() {
+		t.Helper()
+		before := looks.Load()
+		w.eventually("the base is looked at twice more", func() error {
+			if n := looks.Load(); n < before+2 {
+				return fmt.Errorf("%d times", n-before)
+			}
+			return nil
+		})
+	}
+	asked := func(digest string) {
+		t.Helper()
+		if token := w.pool("worker").Annotations[api.AnnotationRebuild]; !strings.HasPrefix(token, "base-"+digest+"-") || w.exists("pod", "build-"+config) {
+			t.Errorf("the rebuild was asked for by %q, want %s and no build", token, digest)
+		}
+	}
+	built := func(base string) {
+		t.Helper()
+		w.podOf(config)
+		image := w.push(config)
+		w.finish("build-"+config, buildspec.Result{Succeeded: true, Digest: image, BaseDigest: base})
+		w.annotated("worker", config, image)
+		w.goneSoon("pod", "build-"+config)
+	}
+	w.setting(api.ConfigMapBuildConfig, map[string]string{
+		api.KeyFinalImagePullspec: w.Registry, api.KeyBaseImagePollInterval: "1s", api.KeyMaxBuildRetries: "0",
+	})
+	w.addPool("worker", config)
+	w.patchPool("worker", optIn)
+	w.Start()
+	built(digest("a"))
+	names(digest("b"))
+	failing := w.podOf(config)
+	w.finish("build-"+config, buildspec.Result{Reason: api.ReasonBuildFailed, Message: "it broke", BaseDigest: digest("b")})
+	w.verdict("worker", mcfgv1.MachineConfigPoolBuildFailed, api.ReasonBuildFailed)
+	looked()
+	if token := w.pool("worker").Annotations[api.AnnotationRebuild]; !strings.HasPrefix(token, "base-"+digest("b")+"-") {
+		t.Errorf("the rebuild was asked for by %q", token)
+	}
+	names(digest("c"))
+	w.eventually("another build", func() error {
+		if p := w.podOf(config); p.UID == failing.UID {
+			return errors.New("the one that failed is there")
+		}
+		return nil
+	})
+	built(digest("a")) // where that lags
+	looked()
+	asked(digest("c"))
+	names(digest("d"))
+	built(digest("d"))
+	looked()
+	asked(digest("d"))
+}

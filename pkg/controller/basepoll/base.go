@@ -16,14 +16,18 @@ import (
 // tokenPrefix begins the tokens of rebuilds that this loop asks for.
 const tokenPrefix = "base-"
 
-// base is what a pool's image was built on.
+// base is what a pool's image was built on, or what no build succeeded on.
 type base struct {
-	// image is the pool's, digest what the pullspec named when it was built.
-	image, pullspec, digest string
+	// image is the pool's, config the one that it targets.
+	image, config string
+	// digest is what the pullspec named when it was built upon.
+	pullspec, digest string
 	// built is when its build ended.
 	built time.Time
 	// last is the inputs hash of the pool's last build.
 	last string
+	// missed is the digest that the last build was asked for and did not find.
+	missed string
 }
 
 // token asks for a rebuild on what the pullspec names now. It is another one
@@ -31,18 +35,36 @@ type base struct {
 // of an earlier move to the same digest, asks for nothing any more.
 func (b base) token(digest string) string { return tokenPrefix + digest + "-" + b.last }
 
-// polled is true for a pool that has the image that it should have. Another one
-// takes what the tag names then, and would be thrown away for this one's base.
-func polled(pool *mcfgv1.MachineConfigPool) bool {
-	_, optedIn := pool.Labels[api.LabelLayeringEnabled]
-	return optedIn && pool.DeletionTimestamp == nil &&
-		pool.Annotations[api.AnnotationNewestImage] != "" && pool.Annotations[api.AnnotationImageConfig] == pool.Spec.Configuration.Name &&
-		slices.ContainsFunc(pool.Status.Conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
-			return c.Type == mcfgv1.MachineConfigPoolBuildSuccess && c.Status == corev1.ConditionTrue
-		})
+// askedFor returns the digest that a token asks for; empty for one that is not
+// this loop's.
+func askedFor(token string) string {
+	rest, ours := strings.CutPrefix(token, tokenPrefix)
+	digest, _, whole := strings.Cut(rest, "-")
+	if !ours || !whole {
+		return ""
+	}
+	return digest
 }
 
-// wakes is true when a pool comes to have its image, or another one.
+// polled is true for a pool that has the image that it should have, and for one
+// that has no try left. Another one takes what the tag names then, and would be
+// thrown away for this one's base.
+func polled(pool *mcfgv1.MachineConfigPool) bool {
+	if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; !optedIn || pool.DeletionTimestamp != nil {
+		return false
+	}
+	return is(pool, mcfgv1.MachineConfigPoolBuildFailed) || is(pool, mcfgv1.MachineConfigPoolBuildSuccess) &&
+		pool.Annotations[api.AnnotationNewestImage] != "" && pool.Annotations[api.AnnotationImageConfig] == pool.Spec.Configuration.Name
+}
+
+func is(pool *mcfgv1.MachineConfigPool, kind mcfgv1.MachineConfigPoolConditionType) bool {
+	return slices.ContainsFunc(pool.Status.Conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
+		return c.Type == kind && c.Status == corev1.ConditionTrue
+	})
+}
+
+// wakes is true when a pool comes to have its image, or another one, or to have
+// no try left.
 func wakes(before, after *mcfgv1.MachineConfigPool) bool {
 	if after == nil || !polled(after) {
 		return false
@@ -50,19 +72,49 @@ func wakes(before, after *mcfgv1.MachineConfigPool) bool {
 	return before == nil || !polled(before) || before.Annotations[api.AnnotationNewestImage] != after.Annotations[api.AnnotationNewestImage]
 }
 
-// baseOf returns what a polled pool's image was built on; nil for a base by
-// digest, which does not move, for one that the pool does not have any more, and
-// for an image without a record of its build. baseImage is that of pools whose
-// configs name none.
+// baseOf returns what a polled pool's image was built on, or what a rebuild that
+// this loop asked for failed on; nil for a base by digest, which does not move,
+// for one that the pool does not have any more, for an image without a record of
+// its build, and for any other failure. baseImage is that of pools whose configs
+// name none.
 func baseOf(pool *mcfgv1.MachineConfigPool, records []osbuild.Record, baseImage string) *base {
+	image, target := pool.Annotations[api.AnnotationNewestImage], pool.Spec.Configuration.Name
 	for _, r := range records {
-		if r.Image != pool.Annotations[api.AnnotationNewestImage] || r.RenderedConfig != pool.Spec.Configuration.Name {
+		if r.RenderedConfig != target {
 			continue
 		}
-		if r.BaseDigest == "" || strings.Contains(r.Inputs.BaseImage, "@") || r.Inputs.BaseImage != cmp.Or(r.Config.OSImageURL, baseImage) {
+		digest := r.BaseDigest
+		switch asked := askedFor(r.RebuildToken); {
+		case !is(pool, mcfgv1.MachineConfigPoolBuildFailed):
+			if r.Image != image {
+				return nil
+			}
+		case r.Outcome != osbuild.Failed || asked == "":
+			return nil
+		default:
+			digest = cmp.Or(digest, asked)
+		}
+		if digest == "" || strings.Contains(r.Inputs.BaseImage, "@") || r.Inputs.BaseImage != cmp.Or(r.Config.OSImageURL, baseImage) {
 			return nil
 		}
-		return &base{image: r.Image, pullspec: r.Inputs.BaseImage, digest: r.BaseDigest, built: r.Finished, last: osbuild.Newest(records).InputsHash}
+		return &base{
+			image: image, config: target, pullspec: r.Inputs.BaseImage, digest: digest, built: r.Finished,
+			last: osbuild.Newest(records).InputsHash, missed: missed(records),
+		}
 	}
 	return nil
+}
+
+// missed returns the digest that the last build was asked for by this loop when
+// neither it nor another that answered the same token found it: builds read
+// another registry, or one that lags, and would do so again.
+func missed(records []osbuild.Record) string {
+	newest := osbuild.Newest(records)
+	asked := askedFor(newest.RebuildToken)
+	if newest.BaseDigest == "" || slices.ContainsFunc(records, func(r osbuild.Record) bool {
+		return r.RebuildToken == newest.RebuildToken && r.BaseDigest == asked
+	}) {
+		return ""
+	}
+	return asked
 }

@@ -43,6 +43,9 @@ type Controller struct {
 	runner *controller.Runner
 	// resolved is what pullspecs named. It is the worker's own, which is only one.
 	resolved map[string]resolved
+	// told is, for each pool, of which last build the log says that it missed what
+	// it was asked for. It is the worker's own too.
+	told map[string]string
 }
 
 // resolved is what a pullspec named, and when.
@@ -56,7 +59,7 @@ func New(o Options) (*Controller, error) {
 	if o.Resolve == nil {
 		o.Resolve = resolveOnce
 	}
-	c := &Controller{Options: o, resolved: map[string]resolved{}}
+	c := &Controller{Options: o, resolved: map[string]resolved{}, told: map[string]string{}}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
 	return c, errors.Join(
 		kube.Listen(c.Informers.Pools, c.poolEvent),
@@ -95,7 +98,7 @@ func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
 	}
 }
 
-// sync looks at the base of one pool's image. A registry that does not answer is
+// sync looks at the base of one pool. A registry that does not answer is
 // asked again at the next interval.
 func (c *Controller) sync(ctx context.Context, name string) (time.Duration, error) {
 	settings, problems := buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
@@ -115,7 +118,14 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 		klog.FromContext(ctx).Info("Base image is not looked at", "image", on.pullspec, "cause", err.Error())
 		return settings.BaseImagePollInterval, nil
 	}
-	if now != on.digest {
+	switch now {
+	case on.digest:
+	case on.missed:
+		if c.told[name] != on.last {
+			c.told[name] = on.last
+			klog.FromContext(ctx).Info("The last build did not find the base image that it was asked for: no rebuild until the tag names another one", "image", on.pullspec, "digest", now)
+		}
+	default:
 		err = c.ask(ctx, name, on, now)
 	}
 	return settings.BaseImagePollInterval, err
@@ -169,7 +179,7 @@ func (c *Controller) ask(ctx context.Context, name string, on *base, digest stri
 		return err
 	}
 	token := on.token(digest)
-	if !polled(pool) || pool.Annotations[api.AnnotationNewestImage] != on.image || pool.Annotations[api.AnnotationRebuild] == token {
+	if !polled(pool) || pool.Spec.Configuration.Name != on.config || pool.Annotations[api.AnnotationNewestImage] != on.image || pool.Annotations[api.AnnotationRebuild] == token {
 		return nil
 	}
 	klog.FromContext(ctx).Info("The base image has moved, asking for a rebuild", "digest", digest)

@@ -1,7 +1,9 @@
 package basepoll
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +12,10 @@ import (
 	mcfgfake "github.com/openshift/client-go/machineconfiguration/clientset/versioned/fake"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	corefake "k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
+	"k8s.io/klog/v2"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -38,6 +42,13 @@ func build(config, digest, token string, hour int) osbuild.Record {
 		RebuildToken: token, Outcome: osbuild.Succeeded, Image: "registry.example.com/os/images@sha256:" + config + digest,
 		BaseDigest: digest, Finished: begin.Add(time.Duration(hour) * time.Hour),
 	}
+}
+
+// failed is the record of a build of which no try is left.
+func failed(config, digest, token string, hour int) osbuild.Record {
+	r := build(config, digest, token, hour)
+	r.Outcome, r.Image, r.Superseded = osbuild.Failed, "", []osbuild.SupersededImage{{Image: r.Image}}
+	return r
 }
 
 // asks is the token for a move to a digest, when this was the last build.
@@ -125,13 +136,34 @@ func annotated(token string) func(*mcfgv1.MachineConfigPool) {
 	return func(p *mcfgv1.MachineConfigPool) { p.Annotations[api.AnnotationRebuild] = token }
 }
 
+// hasFailed is the pool's state when its build has, for a rebuild token or none.
+func hasFailed(token string) func(*mcfgv1.MachineConfigPool) {
+	return func(p *mcfgv1.MachineConfigPool) {
+		if token != "" {
+			annotated(token)(p)
+		}
+		p.Annotations[api.AnnotationNewestImage] = build("x", "a", "", 1).Image
+		p.Status.Conditions = []mcfgv1.MachineConfigPoolCondition{
+			{Type: mcfgv1.MachineConfigPoolBuildSuccess, Status: corev1.ConditionFalse},
+			{Type: mcfgv1.MachineConfigPoolBuildFailed, Status: corev1.ConditionTrue},
+		}
+	}
+}
+
 // TestMovedBase: the tag names the digest "b" now.
 func TestMovedBase(t *testing.T) {
 	x, other := build("x", "a", "", 1), build("y", "b", "", 2)
 	answered := build("y", "b", asks("b", x), 3)
 	again := build("x", "b", asks("b", x), 2)
 	onC := build("z", "c", again.RebuildToken, 3)
-	sameAgain := build("x", "a", asks("b", x), 2)
+	missed := build("x", "a", asks("b", x), 2)
+	missedC := build("x", "a", asks("c", x), 2)
+	missedBefore := build("y", "a", asks("b", x), 2)
+	reused := build("y", "", asks("b", x), 2)
+	failedOnB, failedUnknownB, failedOnC := failed("x", "b", asks("b", x), 2), failed("x", "", asks("b", x), 2), failed("x", "c", asks("c", x), 2)
+	failedUnknownC, missedAndFailed := failed("x", "", asks("c", x), 2), failed("x", "a", asks("b", x), 2)
+	failedElsewhere := failedOnC
+	failedElsewhere.Inputs.BaseImage = "registry.example.com/os/base:2"
 	pinned, elsewhere, unknown := x, x, x
 	pinned.Inputs.BaseImage, elsewhere.Inputs.BaseImage, unknown.BaseDigest = baseImage+"@sha256:a", "registry.example.com/os/base:2", ""
 	own := elsewhere
@@ -151,12 +183,34 @@ func TestMovedBase(t *testing.T) {
 		{name: "a user asked for something", records: []osbuild.Record{x}, change: annotated("mine"), want: asks("b", x)},
 		{name: "back to a config that was built before the move", records: []osbuild.Record{x, answered}, change: annotated(asks("b", x)), want: asks("b", answered)},
 		{name: "to a digest that it had before", records: []osbuild.Record{onC, again}, change: annotated(asks("b", x)), want: asks("b", onC)},
-		{name: "it moved back and forth during the build", records: []osbuild.Record{sameAgain}, change: annotated(asks("b", x)), want: asks("b", sameAgain)},
+		{name: "the build that it was asked for found another one", records: []osbuild.Record{missed}, change: annotated(asks("b", x)), want: asks("b", x)},
+		{name: "so did the last build, of another config", records: []osbuild.Record{x, missedBefore}, change: annotated(asks("b", x)), want: asks("b", x)},
+		{name: "a build of another config has found it, for another reason", records: []osbuild.Record{missed, build("y", "b", "", 1)}, change: annotated(asks("b", x)), want: asks("b", x)},
+		{name: "nobody noted down what the last build found", records: []osbuild.Record{x, reused}, change: annotated(asks("b", x)), want: asks("b", reused)},
+		{name: "it moves on from one that the build did not find", records: []osbuild.Record{missedC}, change: annotated(asks("c", x)), want: asks("b", missedC)},
+		{name: "it moves on from one that no build succeeded on", records: []osbuild.Record{failedOnC}, change: hasFailed(asks("c", x)), want: asks("b", failedOnC)},
+		{name: "it moves on from one that no build found", records: []osbuild.Record{failedUnknownC}, change: hasFailed(asks("c", x)), want: asks("b", failedUnknownC)},
+		{name: "it stays what no build succeeded on", records: []osbuild.Record{failedOnB}, change: hasFailed(asks("b", x)), want: asks("b", x)},
+		{name: "it stays what no build found", records: []osbuild.Record{failedUnknownB}, change: hasFailed(asks("b", x)), want: asks("b", x)},
+		{name: "the build that failed found another one", records: []osbuild.Record{missedAndFailed}, change: hasFailed(asks("b", x)), want: asks("b", x)},
+		{name: "no build succeeded on it, that was asked for another", records: []osbuild.Record{failed("x", "b", asks("c", x), 2)}, change: hasFailed(asks("c", x)), want: asks("c", x)},
+		{name: "a build failed that a user asked for", records: []osbuild.Record{failed("x", "a", "mine", 2)}, change: hasFailed("mine"), want: "mine", unasked: true},
+		{name: "a build failed that nobody asked for", records: []osbuild.Record{failed("x", "a", "", 2)}, change: hasFailed(""), unasked: true},
+		{name: "a build failed on a base that the pool has no more", records: []osbuild.Record{failedElsewhere}, change: hasFailed(asks("c", x)), want: asks("c", x), unasked: true},
+		{name: "a build failed and another config is wanted", records: []osbuild.Record{failedOnC}, unasked: true, want: asks("c", x), change: func(p *mcfgv1.MachineConfigPool) {
+			hasFailed(asks("c", x))(p)
+			p.Spec.Configuration.Name = "rendered-worker-y"
+		}},
+		{name: "settings are wrong since a rebuild", records: []osbuild.Record{missedC}, change: hasFailed(asks("c", x)), want: asks("c", x), unasked: true},
+		{name: "settings are wrong, and the image is there", records: []osbuild.Record{x}, change: hasFailed(""), unasked: true},
 		{name: "another config was built last", records: []osbuild.Record{x, other}, want: asks("b", other)},
 		{name: "the base of the config itself", records: []osbuild.Record{own}, want: asks("b", own)},
 		{name: "a base by digest", records: []osbuild.Record{pinned}, unasked: true},
 		{name: "a base that the pool has no more", records: []osbuild.Record{elsewhere}, unasked: true},
 		{name: "a base that nobody noted down", records: []osbuild.Record{unknown}, unasked: true},
+		{name: "an image that no record names", records: []osbuild.Record{x}, unasked: true, change: func(p *mcfgv1.MachineConfigPool) {
+			p.Annotations[api.AnnotationNewestImage] += "0"
+		}},
 		{name: "a record of an earlier pool", records: []osbuild.Record{old}, unasked: true},
 		{name: "another config is wanted", records: []osbuild.Record{x}, unasked: true, change: func(p *mcfgv1.MachineConfigPool) {
 			p.Spec.Configuration.Name = "rendered-worker-y"
@@ -201,14 +255,73 @@ func TestOldAnswer(t *testing.T) {
 	}
 }
 
-// TestWakes: a pool that comes to have its image is looked at at once, and
-// not for each event of its build.
+// TestLaggingRegistry: builds read "a" where the loop reads "b". One of them is
+// enough to know, and one line in the log.
+func TestLaggingRegistry(t *testing.T) {
+	var log bytes.Buffer
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(klog.ClearLogger)
+	x := build("x", "a", "", 0)
+	r := newRig(t, nil, x)
+	look := func(names string) string {
+		t.Helper()
+		r.names = names
+		r.clock.Step(interval)
+		return r.look()
+	}
+	first := look("b")
+	if first != asks("b", x) {
+		t.Fatalf("asked for %q", first)
+	}
+	again := build("x", "a", first, 1)
+	r.built(again)
+	for range 3 {
+		if token := look("b"); token != first {
+			t.Errorf("asked for %q: the build would find the same again", token)
+		}
+	}
+	if n := strings.Count(log.String(), "did not find"); n != 1 {
+		t.Errorf("the log says so %d times:\n%s", n, log.String())
+	}
+	if token := look("c"); token != asks("c", again) {
+		t.Errorf("asked for %q when the tag names a third one", token)
+	}
+}
+
+// TestPoolMovesMeanwhile: a pool that by now targets another config, or has another
+// image, is not asked to rebuild that for what was found out about this one.
+func TestPoolMovesMeanwhile(t *testing.T) {
+	token := asks("c", build("x", "a", "", 1))
+	for name, row := range map[string]struct {
+		record osbuild.Record
+		change func(*mcfgv1.MachineConfigPool)
+		patch  string
+	}{
+		"target": {failed("x", "c", token, 2), hasFailed(token), `{"spec":{"configuration":{"name":"rendered-worker-y"}}}`},
+		"image":  {build("x", "c", token, 2), annotated(token), `{"metadata":{"annotations":{"` + api.AnnotationNewestImage + `":"another"}}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, row.change, row.record)
+			r.names = "b"
+			_, err := r.mc.MachineconfigurationV1().MachineConfigPools().Patch(t.Context(), "worker", types.MergePatchType, []byte(row.patch), metav1.PatchOptions{})
+			r.must(err)
+			if got := r.look(); got != token || r.looks != 1 {
+				t.Errorf("the rebuild is %q after %d looks", got, r.looks)
+			}
+		})
+	}
+}
+
+// TestWakes: a pool that comes to have its image, or to have no try left, is
+// looked at at once, and not for each event of its build.
 func TestWakes(t *testing.T) {
 	r := newRig(t, nil, build("x", "a", "", 1))
 	pool, err := r.Informers.PoolLister.Get("worker")
 	r.must(err)
 	building := pool.DeepCopy()
 	building.Status.Conditions[0].Status = corev1.ConditionFalse
+	broken := pool.DeepCopy()
+	hasFailed("")(broken)
 	moved := pool.DeepCopy()
 	moved.Annotations[api.AnnotationNewestImage] += strings.Repeat("0", 3)
 	for _, row := range []struct {
@@ -220,6 +333,7 @@ func TestWakes(t *testing.T) {
 		{"found while it builds", nil, building, false},
 		{"built", building, pool, true},
 		{"builds", pool, building, false},
+		{"failed", building, broken, true},
 		{"another image", pool, moved, true},
 		{"something else", pool, pool.DeepCopy(), false},
 		{"gone", pool, nil, false},

@@ -7,6 +7,12 @@
 // by the pool's annotation. The token is made of the new digest and of the pool's
 // last build: asking twice is asking once, until something was built. A pool whose
 // image is not, or no longer, the one that it should have is not looked at: its
-// next build takes what the tag names then. The loop decides and remembers
-// nothing else.
+// next build takes what the tag names then. One whose rebuild this loop asked for
+// has no such build to come when all tries failed: it is looked at, and built
+// again when the tag has moved on from what they failed on.
+//
+// A build may find another digest than it was asked for, as where replicas of a
+// registry or mirrors lag. Asking again would be a build and a rollout at each
+// interval, so the loop waits until the tag names yet another one. What it
+// remembers decides nothing: answers of registries, and what it has logged.
 package basepoll
