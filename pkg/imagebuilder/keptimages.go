@@ -60,7 +60,7 @@ func (p *preparation) keep(ctx context.Context, program *buildah.Program, flags 
 	if into.driver.Name != buildah.Overlay {
 		return fmt.Errorf("storage driver %s cannot read images beside its own", into.driver)
 	}
-	store, err := imagestore.Open(p.options.KeptImagesDir, p.progress.Now, program.Remove)
+	store, err := imagestore.Open(p.options.KeptImagesDir, p.progress.Now, p.options.KeptImagesSpace, program.Remove)
 	if err != nil {
 		return err
 	}

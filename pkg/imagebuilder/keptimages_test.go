@@ -28,6 +28,9 @@ if [ "$1" = pull ]; then echo image > "$root/image"; mkdir -p "$XDG_DATA_HOME/ca
 
 const keptCustom = "FROM HOST/tools/one:7 AS tools\nFROM configs AS final\nRUN true\n"
 
+// roomy is a volume with room, whatever there is on the disk of the tests.
+func roomy(string) (size, free int64, err error) { return 1 << 40, 1 << 40, nil }
+
 // keeping prepares a build with a volume of kept images, and returns where each image that
 // was pulled went.
 func keeping(t *testing.T, in *inputs, volume, script string) (dirs volumes, pulls map[string]string) {
@@ -36,7 +39,7 @@ func keeping(t *testing.T, in *inputs, volume, script string) (dirs volumes, pul
 	extensions := in.server.Push(t, "os/extensions:1", registrytest.Index(t, osImage(t, "amd64"), osImage(t, "arm64")))
 	configs := dockerfile.Configs{Extensions: extensions, Packages: ospackages.New([]string{"usbguard"}, "")}
 	dirs, err := preparedWith(t, in, configs, keptCustom, func(o *PrepareOptions) {
-		o.KeptImagesDir, o.KeptImagesHold, o.Architecture = volume, time.Hour, "amd64"
+		o.KeptImagesDir, o.KeptImagesHold, o.KeptImagesSpace, o.Architecture = volume, time.Hour, roomy, "amd64"
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, in.log.String())
@@ -143,7 +146,7 @@ func TestOneBuildDoesNotSpoilAnothers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p := &preparation{options: PrepareOptions{StorageDir: storage, KeptImagesDir: volume}, clients: &registryaccess.Clients{}, progress: steplog.NewProgress(io.Discard, 1, time.Now)}
+		p := &preparation{options: PrepareOptions{StorageDir: storage, KeptImagesDir: volume, KeptImagesSpace: roomy}, clients: &registryaccess.Clients{}, progress: steplog.NewProgress(io.Discard, 1, time.Now)}
 		return p.keep(ctx, program, nil, image, &pulled{driver: driver, layers: map[string]bool{}})
 	}
 	for name, row := range map[string]struct {

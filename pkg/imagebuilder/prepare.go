@@ -20,6 +20,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
+	"github.com/machine-os-builder/machine-os-builder/pkg/imagestore"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registryaccess"
@@ -47,8 +48,10 @@ type PrepareOptions struct {
 	Architecture string
 	// KeptImagesDir is a volume with images of earlier builds; empty for none.
 	// KeptImagesHold is how long this build may take that reads them; 0 for no bound.
-	KeptImagesDir  string
-	KeptImagesHold time.Duration
+	// KeptImagesSpace is how much room there is; nil for what the file system says.
+	KeptImagesDir   string
+	KeptImagesHold  time.Duration
+	KeptImagesSpace imagestore.Space
 }
 
 // Prepare lays out a build: it pulls the base and every other image that the

@@ -52,10 +52,16 @@ type Store struct {
 	patience time.Duration
 }
 
-// Open makes what is missing on the volume.
-func Open(volume string, now func() time.Time, remove func(ctx context.Context, dir string) error) (*Store, error) {
+// Space says how many bytes the volume of a directory has, and how many of them are free.
+type Space func(dir string) (size, free int64, err error)
+
+// Open makes what is missing on the volume. A nil space is what the file system says.
+func Open(volume string, now func() time.Time, space Space, remove func(ctx context.Context, dir string) error) (*Store, error) {
+	if space == nil {
+		space = fileSystem
+	}
 	s := &Store{dir: filepath.Join(volume, directory), now: now, remove: remove, patience: lockPatience}
-	s.free = s.statfs
+	s.free = func() (int64, int64, error) { return space(s.dir) }
 	if err := os.Mkdir(s.dir, mode.Perm()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("opening the volume: %w", err)
 	}
@@ -256,9 +262,9 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-func (s *Store) statfs() (size, free int64, err error) {
+func fileSystem(dir string) (size, free int64, err error) {
 	var stat unix.Statfs_t
-	if err := unix.Statfs(s.dir, &stat); err != nil {
+	if err := unix.Statfs(dir, &stat); err != nil {
 		return 0, 0, fmt.Errorf("reading the volume's size: %w", err)
 	}
 	return int64(stat.Blocks) * stat.Bsize, int64(stat.Bavail) * stat.Bsize, nil //nolint:gosec // no volume is that large

@@ -27,7 +27,7 @@ type volume struct {
 func newVolume(t *testing.T) *volume {
 	t.Helper()
 	v := &volume{t: t, time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	store, err := Open(t.TempDir(), func() time.Time { return v.time }, func(_ context.Context, dir string) error { return os.RemoveAll(dir) })
+	store, err := Open(t.TempDir(), func() time.Time { return v.time }, nil, func(_ context.Context, dir string) error { return os.RemoveAll(dir) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func TestOpenTakesTheGroupsBitAway(t *testing.T) {
 	if err := os.Chmod(dir, os.ModeSetgid|0o770); err != nil {
 		t.Fatal(err)
 	}
-	store, err := Open(dir, time.Now, nil)
+	store, err := Open(dir, time.Now, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestOpenTakesTheGroupsBitAway(t *testing.T) {
 	if info, err := os.Stat(made); err != nil || info.Mode() != mode {
 		t.Errorf("mode is %v, %v", info.Mode(), err)
 	}
-	if _, err := Open(filepath.Join(made, untilName), time.Now, nil); err == nil {
+	if _, err := Open(filepath.Join(made, untilName), time.Now, nil, nil); err == nil {
 		t.Error("a file was taken for a volume")
 	}
 }

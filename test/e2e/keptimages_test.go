@@ -33,10 +33,13 @@ func TestKeptImages(t *testing.T) {
 	s := newScenario(t)
 	dir, err := os.MkdirTemp("", "e2e-base-images-") // root's own, as a new volume is
 	s.must(err)
+	// A part of a volume stays free, which the disk of this machine may not have.
+	s.must(syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8g,mode=0755"))
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(s.ctx)
 		s.must(cluster.Reset(ctx))
 		s.must(cluster.RemoveClaim(ctx, claim))
+		s.must(syscall.Unmount(dir, 0))
 		s.must(os.RemoveAll(dir))
 	})
 	s.configure(map[string]string{api.KeyBuildStoragePVC: claim})
