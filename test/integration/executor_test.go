@@ -55,7 +55,8 @@ func TestBuildOfGit(t *testing.T) {
 	}
 	w.play("app-1", podSucceeds)
 	w.reaches("app-1", buildv1.BuildPhaseComplete, "")
-	if writes := w.objectWrites(); len(writes) != 5 {
+	// The loop may look between the two writes of a phase; what it writes then is refused.
+	if writes := w.objectWrites(); len(writes) < 5 || len(writes) > 6 {
 		t.Errorf("writes %q", writes)
 	}
 }
