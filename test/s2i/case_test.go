@@ -118,11 +118,11 @@ func replaced(labels map[string]string, replace *strings.Replacer) map[string]st
 func (in input) both(t testing.TB) (library, own result) {
 	t.Helper()
 	source, volumes, replace := in.place(t)
-	return in.library(t, source, volumes, replace), in.own(t, source, volumes, replace)
+	return in.published(t, source, volumes, replace), in.own(t, source, volumes, replace)
 }
 
-// library is what OpenShift does: its build container fills the configuration so.
-func (in input) library(t testing.TB, source string, volumes map[string]string, replace *strings.Replacer) result {
+// published is what OpenShift does: its build container fills the configuration so.
+func (in input) published(t testing.TB, source string, volumes map[string]string, replace *strings.Replacer) result {
 	t.Helper()
 	dir := t.TempDir()
 	config := &libapi.Config{

@@ -49,7 +49,7 @@ func TestMeantDifferences(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		in           input
-		library, own func(*testing.T, result)
+		published, own func(*testing.T, result)
 	}{
 		"root": {input{user: "root"}, saysNot("USER"), says("USER root")},
 		"a bad line of the environment": {
@@ -100,7 +100,7 @@ func TestMeantDifferences(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			library, own := test.in.complete().both(t)
-			test.library(t, library)
+			test.published(t, library)
 			test.own(t, own)
 		})
 	}

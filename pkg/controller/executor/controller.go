@@ -37,7 +37,8 @@ type Options struct {
 // Controller is the loop.
 type Controller struct {
 	Options
-	runner *controller.Runner
+	runner     *controller.Runner
+	superseded superseded
 }
 
 // New wires the loop to its informers, which must not run yet.

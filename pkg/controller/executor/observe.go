@@ -15,7 +15,7 @@ import (
 )
 
 // observe gathers what a decision about a Build needs. The Build is nil when there is
-// none.
+// none, or none in the cache that is worth one: the event of a later one is to come.
 func (c *Controller) observe(ctx context.Context, key string) (*buildv1.Build, executor.World, error) {
 	var w executor.World
 	name, err := cache.ParseObjectName(key)
@@ -25,7 +25,11 @@ func (c *Controller) observe(ctx context.Context, key string) (*buildv1.Build, e
 	// A lister's only error is "not found".
 	b, err := c.Informers.BuildLister.Builds(name.Namespace).Get(name.Name)
 	if err != nil {
+		c.superseded.forget(key)
 		return nil, w, nil //nolint:nilerr // it is gone
+	}
+	if c.superseded.has(key, b.ResourceVersion) {
+		return nil, w, nil
 	}
 	if executor.Fresh(b) {
 		b, err = c.Clients.Build.BuildV1().Builds(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})

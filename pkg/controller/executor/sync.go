@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildpod"
@@ -89,6 +90,7 @@ func (c *Controller) deletePod(ctx context.Context, pod *corev1.Pod) error {
 // tells of it.
 func (c *Controller) write(ctx context.Context, b *buildv1.Build, plan executor.Plan) error {
 	builds := c.Clients.Build.BuildV1().Builds(b.Namespace)
+	key := cache.NewObjectName(b.Namespace, b.Name).String()
 	if plan.Revision != nil {
 		patch, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"uid": b.UID, "resourceVersion": b.ResourceVersion},
@@ -97,18 +99,22 @@ func (c *Controller) write(ctx context.Context, b *buildv1.Build, plan executor.
 		if err != nil {
 			return fmt.Errorf("encoding the revision of Build %q: %w", b.Name, err)
 		}
+		before := b.ResourceVersion
 		if b, err = builds.Patch(ctx, b.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 			return gone(fmt.Errorf("writing the revision of a Build: %w", err))
 		}
+		c.superseded.wrote(key, before, b.ResourceVersion)
 	}
 	if plan.Status == nil {
 		return nil
 	}
 	next := b.DeepCopy()
 	next.Status = *plan.Status
-	if _, err := builds.UpdateStatus(ctx, next, metav1.UpdateOptions{}); err != nil {
+	written, err := builds.UpdateStatus(ctx, next, metav1.UpdateOptions{})
+	if err != nil {
 		return gone(fmt.Errorf("writing the status of Build %q: %w", next.Name, err))
 	}
+	c.superseded.wrote(key, b.ResourceVersion, written.ResourceVersion)
 	if b.Status.Phase != next.Status.Phase {
 		klog.FromContext(ctx).Info("Build is "+string(next.Status.Phase), "before", b.Status.Phase, "reason", next.Status.Reason, "message", next.Status.Message)
 	}
