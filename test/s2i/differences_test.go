@@ -48,7 +48,7 @@ func TestMeantDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		in           input
+		in             input
 		published, own func(*testing.T, result)
 	}{
 		"root": {input{user: "root"}, saysNot("USER"), says("USER root")},
