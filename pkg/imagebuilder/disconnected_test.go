@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 	"github.com/machine-os-builder/machine-os-builder/pkg/handover"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
@@ -145,5 +150,58 @@ func TestProxySettingsThatAreWrong(t *testing.T) {
 	_, err := registryaccess.ReadProxy(filepath.Join(in.dir, "proxy"))
 	if reasonOf(err) != api.ReasonInvalidConfig || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// TestProxyThatRefuses: whatever is asked for, the message says who refused it and what to
+// do, and nobody asks again.
+func TestProxyThatRefuses(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	t.Cleanup(server.Close)
+	in := newInputs(t, ignition)
+	address := in.write(t, "proxy/httpsProxy", strings.Replace(server.URL, "://", "://user:hunter2@", 1))
+	in.write(t, "proxy/httpProxy", strings.Replace(server.URL, "://", "://user:hunter2@", 1))
+	options := AppendOptions{
+		Access: in.access(), MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256,
+		BaseImage: elsewhere + "/os/base:1", FinalImage: in.server.Host + "/os/final:1",
+	}
+	options.ProxyDir = filepath.Dir(address)
+	clients, err := options.Clients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch, err := newFetcher(clients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch.wait = time.Millisecond
+	for name, ask := range map[string]func() error{
+		"a base image": func() error {
+			_, err := Append(context.Background(), options, in.progress(AppendSteps))
+			return err
+		},
+		"a source over https": func() error {
+			_, err := fetch.fetch(context.Background(), configlayer.Source{URL: "https://" + elsewhere + "/x", At: "$.at"})
+			return err
+		},
+		"a source over http": func() error {
+			_, err := fetch.fetch(context.Background(), configlayer.Source{URL: "http://" + elsewhere + "/x", At: "$.at"})
+			return err
+		},
+	} {
+		asked = 0
+		message := Report(buildspec.Result{}, ask()).Message
+		for _, want := range []string{elsewhere, "407 Proxy Authentication Required", api.KeyProxySecretName, api.KeyNoProxy} {
+			if !strings.Contains(message, want) {
+				t.Errorf("%s: %q is not in %q", name, want, message)
+			}
+		}
+		if strings.Contains(message, "hunter2") || asked != 1 {
+			t.Errorf("%s: asked %d times, message %q", name, asked, message)
+		}
 	}
 }

@@ -97,6 +97,9 @@ func hint(err error) string {
 	if errors.Is(err, handover.ErrRefused) {
 		return " (see what the steps of the custom Dockerfile write outside of their root)"
 	}
+	if errors.Is(err, registry.ErrProxy) {
+		return fmt.Sprintf(" (correct the proxy's login in the Secret that %s names, let the proxy lead to that host, or name the host in %s)", api.KeyProxySecretName, api.KeyNoProxy)
+	}
 	var answer *registry.Error
 	if !errors.As(err, &answer) {
 		return ""

@@ -41,7 +41,7 @@ var errStatus = errors.New("unexpected status")
 func (f *fetcher) fetch(ctx context.Context, source configlayer.Source) ([]byte, error) {
 	for try := 1; ; try++ {
 		content, err := f.once(ctx, source)
-		if err == nil || try >= f.tries || errors.Is(err, errStatus) || ctx.Err() != nil {
+		if err == nil || try >= f.tries || errors.Is(err, errStatus) || errors.Is(err, registry.ErrProxy) || ctx.Err() != nil {
 			return content, err
 		}
 		timer := time.NewTimer(f.wait << (try - 1))
@@ -69,6 +69,8 @@ func (f *fetcher) once(ctx context.Context, source configlayer.Source) ([]byte, 
 	defer func() { _ = response.Body.Close() }()
 	switch code := response.StatusCode; {
 	case code == http.StatusOK:
+	case code == http.StatusProxyAuthRequired:
+		return nil, fmt.Errorf("fetching %s: %s: %w: it answers %s", source.At, plain(request.URL), registry.ErrProxy, response.Status)
 	case code == http.StatusTooManyRequests, code >= 500:
 		return nil, fmt.Errorf("fetching %s: %s answers %s", source.At, plain(request.URL), response.Status)
 	default:

@@ -186,7 +186,7 @@ func resolve(ctx context.Context, op string, reference name.Reference, puller *r
 	// A HEAD has no body to explain itself, and some registries do not answer it
 	// well; a refusal is a refusal with GET too.
 	switch err := failure(op, reference.String(), err); {
-	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrRateLimited), errors.Is(err, ErrTLS), ctx.Err() != nil:
+	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrRateLimited), errors.Is(err, ErrTLS), errors.Is(err, ErrProxy), ctx.Err() != nil:
 		return "", err
 	}
 	got, err := puller.Get(ctx, reference)

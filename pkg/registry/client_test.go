@@ -82,6 +82,7 @@ func TestS30AnswersAreToldApart(t *testing.T) {
 	all := []error{
 		registry.ErrUnauthorized, registry.ErrDenied, registry.ErrNotFound, registry.ErrUnsupported,
 		registry.ErrRejected, registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInvalidReference,
+		registry.ErrProxy,
 	}
 	for _, test := range tests {
 		server := registrytest.New(t)

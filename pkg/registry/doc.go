@@ -5,6 +5,7 @@
 // Everything goes over TLS, verified by the system's certificates and those
 // given; there is no switch to do without. Every error is an *Error of one
 // class, for errors.Is: that a registry did not let us look (ErrUnauthorized,
-// ErrDenied, ErrRateLimited, ErrUnavailable) is never the same as that it has
-// no such image (ErrNotFound).
+// ErrDenied, ErrRateLimited, ErrUnavailable), or a proxy did not let us get
+// there (ErrProxy), is never the same as that it has no such image
+// (ErrNotFound).
 package registry

@@ -33,6 +33,8 @@ var (
 	ErrRejected = errors.New("request rejected")
 	// ErrTLS: the registry's certificate is not trusted, or it does not speak TLS.
 	ErrTLS = errors.New("TLS verification failed")
+	// ErrProxy: the proxy does not lead there, for want of its login or by its rules.
+	ErrProxy = errors.New("refused by the proxy")
 	// ErrBlocked: the mirrors' configuration forbids asking the registry.
 	ErrBlocked = errors.New("blocked")
 	// ErrInvalidReference: the pullspec cannot be parsed.
@@ -106,6 +108,11 @@ func classify(err error, out *Error) error {
 			return ErrUnsupported
 		}
 		return classOfStatus(answer.StatusCode)
+	}
+	var proxy *proxyError
+	if errors.As(err, &proxy) {
+		out.Status, out.Detail = proxy.code, proxy.Error()
+		return proxy.class()
 	}
 	// The library asks private addresses again without TLS, which is refused, and
 	// reports both failures: the first one tells what is wrong.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -70,7 +72,7 @@ func TestProxy(t *testing.T) {
 	}{
 		"without a login":    {tunnels: true},
 		"with a login":       {login: "user:hunter2", given: "user:hunter2@", tunnels: true},
-		"with a wrong login": {login: "user:hunter2", given: "user:hunter3@", want: "Proxy Authentication Required"},
+		"with a wrong login": {login: "user:hunter2", given: "user:hunter3@", want: "answers 407 Proxy Authentication Required"},
 		"not for this host":  {no: "example.com", want: "registry unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,5 +125,43 @@ func TestProxyThatIsDown(t *testing.T) {
 	}
 	if _, err := registry.NewClient(registry.Options{Proxy: proxy.Config{HTTP: "hunter2@x"}}); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// TestAnswersOfProxiesAreToldFromRegistries: what net/http says by itself has neither the
+// proxy nor its status.
+func TestAnswersOfProxiesAreToldFromRegistries(t *testing.T) {
+	for status, row := range map[int]struct {
+		class     error
+		temporary bool
+	}{
+		http.StatusProxyAuthRequired:  {registry.ErrProxy, false},
+		http.StatusForbidden:          {registry.ErrProxy, false},
+		http.StatusNotFound:           {registry.ErrProxy, false},
+		http.StatusTooManyRequests:    {registry.ErrUnavailable, true},
+		http.StatusBadGateway:         {registry.ErrUnavailable, true},
+		http.StatusServiceUnavailable: {registry.ErrUnavailable, true},
+	} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			var asked atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); w.WriteHeader(status) }))
+			t.Cleanup(server.Close)
+			address := server.Listener.Addr().String()
+			client, err := registry.NewClient(registry.Options{Retry: registry.Retry{Tries: 4, Wait: time.Millisecond}, Proxy: proxy.Config{HTTPS: "http://user:hunter2@" + address}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Resolve(context.Background(), "registry.example.com/os/base:1")
+			var failure *registry.Error
+			if !errors.As(err, &failure) || !errors.Is(failure.Class, row.class) || failure.Temporary() != row.temporary || failure.Status != status {
+				t.Errorf("error %#v, want %v", err, row.class)
+			}
+			if want := fmt.Sprintf("proxy %s answers %d %s", address, status, http.StatusText(status)); !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %v, want %q without the login", err, want)
+			}
+			if n := asked.Load(); !row.temporary && n != 1 || row.temporary && n < 4 {
+				t.Errorf("asked %d times", n)
+			}
+		})
 	}
 }

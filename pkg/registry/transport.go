@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,7 +52,38 @@ func NewTransport(bundles [][]byte, through proxy.Config) (*http.Transport, erro
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 2 * time.Minute,
+		OnProxyConnectResponse: func(_ context.Context, by *url.URL, _ *http.Request, answer *http.Response) error {
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &proxyError{by.Host, answer.StatusCode, answer.Status}
+		},
 	}, nil
+}
+
+// proxyError is a proxy that made no connection. Without it, the words of the answer alone
+// are left, as if they were the registry's.
+type proxyError struct {
+	host   string
+	code   int
+	status string
+}
+
+// Error implements error.
+func (e *proxyError) Error() string { return fmt.Sprintf("proxy %s answers %s", e.host, e.status) }
+
+// Unwrap tells other clients of the transport the class.
+func (e *proxyError) Unwrap() error { return e.class() }
+
+// Temporary lets the request be made again.
+func (e *proxyError) Temporary() bool { return errors.Is(e.class(), ErrUnavailable) }
+
+// class tells whether the proxy would not, or could not.
+func (e *proxyError) class() error {
+	if class := classOfStatus(e.code); errors.Is(class, ErrUnavailable) || errors.Is(class, ErrRateLimited) {
+		return ErrUnavailable
+	}
+	return ErrProxy
 }
 
 // meter counts bytes and refuses to speak without TLS: the library below would

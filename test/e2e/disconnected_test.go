@@ -3,9 +3,14 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -29,7 +34,6 @@ func TestDisconnected(t *testing.T) {
 	s.baseImage(base)
 	s.must(cluster.SetConfigMap(s.ctx, api.ConfigMapRegistries, map[string]string{api.KeyRegistriesConf: fmt.Sprintf(
 		"[[registry]]\nlocation = %q\nblocked = true\n[[registry.mirror]]\nlocation = %q\n", noRegistry, cluster.Registry)}))
-	s.must(cluster.SetConfigMap(s.ctx, api.ConfigMapYumRepos, map[string]string{"internal.repo": "[internal]\n"}))
 
 	s.prove("a config alone is built on the mirror's image", func(s *scenario) {
 		config := live.FileConfig("rendered-worker-disconnected-1", "/etc/generation", "1")
@@ -38,9 +42,12 @@ func TestDisconnected(t *testing.T) {
 		s.built(config.Name)
 	})
 	s.prove("steps run on it, and see what they are given", func(s *scenario) {
+		given := s.giveSteps()
+		defer given.witness.Stop()
 		s.customDockerfile("FROM " + base + " AS tools\nRUN echo tool > /tool\n" +
 			"FROM configs AS final\nCOPY --from=tools /tool /etc/tool\n" +
-			"RUN grep -q BEGIN /run/user-ca-bundle/ca-bundle.crt && grep internal /etc/yum.repos.d/internal.repo > /etc/seen\n")
+			"RUN grep -q BEGIN /run/user-ca-bundle/ca-bundle.crt && sha256sum " + strings.Join(slices.Sorted(maps.Keys(given.files)), " ") + " > /etc/seen\n" +
+			"RUN for dir in " + strings.Join(stepDirs, " ") + "; do ! touch $dir/more || exit 7; done\n")
 		config := live.FileConfig("rendered-worker-disconnected-2", "/etc/generation", "2")
 		s.must(cluster.SetMachineConfig(s.ctx, config))
 		s.must(cluster.Target(s.ctx, worker, config.Name))
@@ -54,15 +61,66 @@ func TestDisconnected(t *testing.T) {
 		s.must(err)
 		files, err := image.FilesAbove(mirror)
 		s.must(err)
-		if got := files["etc/seen"].Content; got != "[internal]\n" {
-			s.t.Errorf("a step saw %q", got)
+		var seen strings.Builder
+		for _, path := range slices.Sorted(maps.Keys(given.files)) {
+			fmt.Fprintf(&seen, "%x  %s\n", sha256.Sum256([]byte(given.files[path])), path)
 		}
+		compareFiles(s.t, files, map[string]live.File{"etc/tool": file(0o644, 0, "tool\n"), "etc/seen": file(0o644, 0, seen.String())})
 		for path := range files {
-			if strings.HasPrefix(path, "run/user-ca-bundle/") || strings.HasPrefix(path, "etc/yum.repos.d/") {
+			if slices.ContainsFunc(stepDirs, func(dir string) bool { return strings.HasPrefix("/"+path, dir+"/") }) {
 				s.t.Errorf("%s is in a layer", path)
 			}
 		}
+		given.inNoBlob(s.t)
 	})
+}
+
+// stepDirs are where steps see what they are given.
+var stepDirs = []string{"/etc/pki/entitlement", "/etc/pki/rpm-gpg", "/etc/yum.repos.d", "/run/user-ca-bundle"}
+
+// stepFiles are what steps are given besides the authorities, by where they see it.
+type stepFiles struct {
+	files   map[string]string
+	witness *live.Witness // who knows what is in them
+}
+
+// giveSteps makes the objects that steps are given files of.
+func (s *scenario) giveSteps() stepFiles {
+	s.t.Helper()
+	certificate, key, signer := live.NewCanary(), live.NewCanary(), live.NewCanary()
+	given := stepFiles{files: map[string]string{}, witness: cluster.Witness(s.ctx, certificate, key, signer)}
+	for _, object := range []struct {
+		name, dir string
+		data      map[string]string
+	}{
+		{api.SecretEntitlement, "/etc/pki/entitlement/", map[string]string{"1.pem": certificate.Password, "1-key.pem": key.Password}},
+		{api.SecretRPMKeys, "/etc/pki/rpm-gpg/", map[string]string{"RPM-GPG-KEY": signer.Password}},
+		{api.ConfigMapYumRepos, "/etc/yum.repos.d/", map[string]string{"internal.repo": "[internal]\n"}},
+	} {
+		for key, content := range object.data {
+			given.files[object.dir+key] = content
+		}
+		if object.name == api.ConfigMapYumRepos {
+			s.must(cluster.SetConfigMap(s.ctx, object.name, object.data))
+		} else {
+			s.must(cluster.SetSecret(s.ctx, object.name, corev1.SecretTypeOpaque, object.data))
+		}
+	}
+	return given
+}
+
+// inNoBlob searches whatever was pushed for what is in the Secrets.
+func (g stepFiles) inNoBlob(t *testing.T) {
+	t.Helper()
+	if err := g.witness.Blobs(); err != nil {
+		t.Fatal(err)
+	}
+	if looked := g.witness.Looked(); looked["blobs"] == 0 || looked["log of "+api.ContainerBuild] == 0 {
+		t.Errorf("looked at %v", looked)
+	}
+	if found := g.witness.Found(); len(found) > 0 {
+		t.Errorf("found in %q", found)
+	}
 }
 
 func TestBundleWithoutCertificateIsNamed(t *testing.T) {

@@ -48,10 +48,15 @@ func (c *Cluster) RealConfigs() ([]*mcfgv1.MachineConfig, error) {
 
 // FileConfig is a rendered MachineConfig with one file.
 func FileConfig(name, path, content string) *mcfgv1.MachineConfig {
+	return SourceConfig(name, path, "data:,"+content)
+}
+
+// SourceConfig is one with a file that has its content from a URL.
+func SourceConfig(name, path, source string) *mcfgv1.MachineConfig {
 	return &mcfgv1.MachineConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: mcfgv1.MachineConfigSpec{Config: runtime.RawExtension{Raw: fmt.Appendf(nil,
-			`{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":%q,"mode":420,"overwrite":true,"contents":{"source":"data:,%s"}}]}}`, path, content)}},
+			`{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":%q,"mode":420,"overwrite":true,"contents":{"source":%q}}]}}`, path, source)}},
 	}
 }
 
