@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,8 +19,9 @@ import (
 
 // RegistryAccess is what it takes to talk to the registries of the settings.
 type RegistryAccess struct {
-	// Credentials are those of all Secrets, the push Secret's first.
-	Credentials *dockerconfig.Config
+	// Credentials are those of all Secrets, the push Secret's first; PullCredentials are
+	// those with its last, as pods of builds read base images.
+	Credentials, PullCredentials *dockerconfig.Config
 	// Authorities are PEM bundles to trust besides the system's.
 	Authorities [][]byte
 	// Proxy is what to go through; zero for what the environment says.
@@ -37,7 +39,7 @@ func (a RegistryAccess) Secrets() []string {
 func ReadRegistryAccess(ctx context.Context, c Clients, namespace string, s buildconfig.Settings) (RegistryAccess, buildconfig.Problems, error) {
 	var a RegistryAccess
 	var problems buildconfig.Problems
-	var configs []*dockerconfig.Config
+	var push, pull []*dockerconfig.Config
 	for _, ref := range s.Secrets {
 		secret, err := readSecret(ctx, c, namespace, ref.Name)
 		if err != nil {
@@ -45,9 +47,14 @@ func ReadRegistryAccess(ctx context.Context, c Clients, namespace string, s buil
 		}
 		config, found := buildconfig.CheckSecret(ref, secret)
 		problems = append(problems, found...)
-		configs = append(configs, config)
+		if ref.Key == api.KeyFinalImagePushSecretName {
+			push = append(push, config)
+		} else {
+			pull = append(pull, config)
+		}
 	}
-	a.Credentials = dockerconfig.Merge(configs...)
+	a.Credentials = dockerconfig.Merge(slices.Concat(push, pull)...)
+	a.PullCredentials = dockerconfig.Merge(slices.Concat(pull, push)...)
 	for _, source := range []struct {
 		name string
 		read func(*corev1.ConfigMap) ([]byte, buildconfig.Problems)

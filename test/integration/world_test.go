@@ -21,6 +21,7 @@ import (
 	mcfgscheme "github.com/openshift/client-go/machineconfiguration/clientset/versioned/scheme"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -45,6 +46,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
+	"github.com/machine-os-builder/machine-os-builder/test/controlplane"
 )
 
 const namespace = api.DefaultNamespace
@@ -52,16 +54,19 @@ const namespace = api.DefaultNamespace
 // settle is how long anything may take before a test gives up.
 const settle = 30 * time.Second
 
-// world is one test's view of the shared control plane: its clients, its
-// registry, and the controller under test.
+// world is one test's view of a control plane: its clients, its registry, and the
+// controller under test.
 type world struct {
 	t        *testing.T
 	ctx      context.Context
+	plane    *controlplane.ControlPlane
 	Admin    kube.Clients
 	Registry string // host:port/repository
 	Requests *counter
 	// resolve says what the tag of a base image names; nil asks its registry.
 	resolve func(ctx context.Context, pullspec string, o registry.Options) (string, error)
+	// members says which images are in the index that it names; nil asks its registry.
+	members func(ctx context.Context, pullspec string, o registry.Options) ([]string, error)
 	// convert is for configs of Ignition's spec 2; nil for the real way.
 	convert ignition.Converter
 	// wrap stands between the controller and the API server; nil for nothing.
@@ -86,55 +91,20 @@ type world struct {
 	stopped chan struct{}
 }
 
-// counter counts the writes of the controller.
-type counter struct {
-	next   http.RoundTripper
-	mu     sync.Mutex
-	writes []string
-	// last is how many writes get through; 0 for all.
-	last int
-}
-
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodGet {
-		return c.next.RoundTrip(r)
-	}
-	c.mu.Lock()
-	dead := c.last > 0 && len(c.writes) >= c.last
-	if !dead {
-		c.writes = append(c.writes, r.Method+" "+r.URL.Path)
-	}
-	c.mu.Unlock()
-	if dead {
-		return nil, errKilled
-	}
-	return c.next.RoundTrip(r)
-}
-
-// Writes returns what was written since the last call.
-func (c *counter) Writes() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.writes
-	c.writes = nil
-	return w
-}
-
-// Count is how many writes there were since the last call of Writes.
-func (c *counter) Count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.writes)
-}
-
-// newWorld makes an empty namespace's worth of settings and a registry.
+// newWorld makes an empty namespace's worth of settings and a registry on the control
+// plane that tests share.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOn(t, plane)
+}
+
+func newWorldOn(t *testing.T, plane *controlplane.ControlPlane) *world {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	admin, err := kube.NewClients(plane.Config)
 	must(t, err)
-	w := &world{t: t, ctx: ctx, cancel: cancel, Admin: admin, settleTime: 20 * time.Millisecond}
+	w := &world{t: t, ctx: ctx, cancel: cancel, plane: plane, Admin: admin, settleTime: 20 * time.Millisecond}
 	server := httptest.NewTLSServer(w.registryHandler())
 	t.Cleanup(server.Close)
 	w.Registry, w.transport = strings.TrimPrefix(server.URL, "https://")+"/os/images", server.Client().Transport
@@ -188,7 +158,7 @@ func (w *world) nothingLeft() error {
 	}
 	w.reap(pods.Items)
 	builds, err := w.Admin.Build.BuildV1().Builds(namespace).List(w.ctx, options)
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
 	var left []string
@@ -220,7 +190,7 @@ func (w *world) reap(pods []corev1.Pod) {
 // controllerConfig is for who acts under the controller's own ServiceAccount.
 func (w *world) controllerConfig() *rest.Config {
 	w.t.Helper()
-	config, err := plane.ServiceAccount(w.ctx, namespace, "machine-os-builder")
+	config, err := w.plane.ServiceAccount(w.ctx, namespace, "machine-os-builder")
 	must(w.t, err)
 	return config
 }
@@ -260,7 +230,7 @@ func (w *world) Start() {
 		Clients: clients, Informers: informers, Namespace: namespace, Recorder: recorder, Metrics: metrics.NewImages(prometheus.NewRegistry()), Clock: clock.RealClock{}, Grace: w.grace,
 	})
 	must(w.t, err)
-	poller, err := basepoll.New(basepoll.Options{Clients: clients, Informers: informers, Namespace: namespace, Clock: clock.RealClock{}, Resolve: w.resolve})
+	poller, err := basepoll.New(basepoll.Options{Clients: clients, Informers: informers, Namespace: namespace, Clock: clock.RealClock{}, Resolve: w.resolve, Members: w.members})
 	must(w.t, err)
 	running := []interface{ Run(context.Context) }{builder, keeper, poller}
 	if w.renders {

@@ -22,6 +22,9 @@ type base struct {
 	image, config string
 	// digest is what the pullspec named when it was built upon.
 	pullspec, digest string
+	// perhapsMember: the digest may be that of one of an index's images, which is what
+	// an image that was found in the registry says of its base.
+	perhapsMember bool
 	// built is when its build ended.
 	built time.Time
 	// last is the inputs hash of the pool's last build.
@@ -99,7 +102,8 @@ func baseOf(pool *mcfgv1.MachineConfigPool, records []osbuild.Record, baseImage 
 		}
 		return &base{
 			image: image, config: target, pullspec: r.Inputs.BaseImage, digest: digest, built: r.Finished,
-			last: osbuild.Newest(records).InputsHash, missed: missed(records),
+			perhapsMember: r.Reason == api.ReasonImageReused,
+			last:          osbuild.Newest(records).InputsHash, missed: missed(records),
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package basepoll
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
@@ -35,6 +36,9 @@ type Options struct {
 	Clock     clock.WithTicker
 	// Resolve returns the digest that a pullspec names; nil for the real way.
 	Resolve func(ctx context.Context, pullspec string, o registry.Options) (string, error)
+	// Members returns the digests of the images of an index that a pullspec names; nil
+	// for the real way.
+	Members func(ctx context.Context, pullspec string, o registry.Options) ([]string, error)
 }
 
 // Controller is the loop.
@@ -48,16 +52,21 @@ type Controller struct {
 	told map[string]string
 }
 
-// resolved is what a pullspec named, and when.
+// resolved is what a pullspec named, and when, with the images of that index where
+// somebody had to know.
 type resolved struct {
-	digest string
-	at     time.Time
+	digest  string
+	members []string
+	at      time.Time
 }
 
 // New wires the loop to its informers, which must not run yet.
 func New(o Options) (*Controller, error) {
 	if o.Resolve == nil {
 		o.Resolve = resolveOnce
+	}
+	if o.Members == nil {
+		o.Members = membersOnce
 	}
 	c := &Controller{Options: o, resolved: map[string]resolved{}, told: map[string]string{}}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
@@ -75,6 +84,16 @@ func resolveOnce(ctx context.Context, pullspec string, o registry.Options) (stri
 	}
 	defer client.Close()
 	return client.Resolve(ctx, pullspec)
+}
+
+func membersOnce(ctx context.Context, pullspec string, o registry.Options) ([]string, error) {
+	client, err := registry.NewClient(o)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	info, err := client.Inspect(ctx, pullspec)
+	return info.Members, err
 }
 
 // Run works until the context ends, then waits for what is under way.
@@ -113,14 +132,14 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	if on == nil {
 		return settings.BaseImagePollInterval, nil
 	}
-	now, err := c.resolve(ctx, on, settings)
+	now, stays, err := c.names(ctx, on, settings)
 	if err != nil {
 		klog.FromContext(ctx).Info("Base image is not looked at", "image", on.pullspec, "cause", err.Error())
 		return settings.BaseImagePollInterval, nil
 	}
-	switch now {
-	case on.digest:
-	case on.missed:
+	switch {
+	case stays:
+	case now == on.missed:
 		if c.told[name] != on.last {
 			c.told[name] = on.last
 			klog.FromContext(ctx).Info("The last build did not find the base image that it was asked for: no rebuild until the tag names another one", "image", on.pullspec, "digest", now)
@@ -143,33 +162,68 @@ func (c *Controller) records(pool *mcfgv1.MachineConfigPool) []osbuild.Record {
 	return records
 }
 
+// names returns what a pool's base names now, and whether its image is on that.
+func (c *Controller) names(ctx context.Context, on *base, s buildconfig.Settings) (string, bool, error) {
+	known, err := c.resolve(ctx, on, s)
+	if err != nil || known.digest == on.digest || !on.perhapsMember {
+		return known.digest, known.digest == on.digest, err
+	}
+	if known.members == nil {
+		err = c.read(ctx, s, func(ctx context.Context, o registry.Options) error {
+			known.members, err = c.Members(ctx, on.pullspec, o)
+			return err
+		})
+		if err != nil {
+			return "", false, err
+		}
+		c.resolved[on.pullspec] = known
+	}
+	return known.digest, slices.Contains(known.members, on.digest), nil
+}
+
 // resolve asks once for all pools that have a base in common, but for those that
 // were built since: their builds may have found a newer one.
-func (c *Controller) resolve(ctx context.Context, on *base, s buildconfig.Settings) (string, error) {
-	if known, ok := c.resolved[on.pullspec]; ok && known.at.After(on.built) && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
-		return known.digest, nil
+func (c *Controller) resolve(ctx context.Context, on *base, s buildconfig.Settings) (resolved, error) {
+	known := c.resolved[on.pullspec]
+	if known.at.After(on.built) && c.Clock.Since(known.at) < s.BaseImagePollInterval/2 {
+		return known, nil
 	}
+	now := resolved{at: c.Clock.Now()}
+	err := c.read(ctx, s, func(ctx context.Context, o registry.Options) (err error) {
+		now.digest, err = c.Resolve(ctx, on.pullspec, o)
+		return err
+	})
+	if err != nil {
+		return resolved{}, err
+	}
+	if now.digest == known.digest {
+		now.members = known.members
+	}
+	c.resolved[on.pullspec] = now
+	return now, nil
+}
+
+// read asks a registry, as pods of builds would.
+func (c *Controller) read(ctx context.Context, s buildconfig.Settings, ask func(context.Context, registry.Options) error) error {
 	a, problems, err := kube.ReadRegistryAccess(ctx, c.Clients, c.Namespace, s)
 	if err != nil {
-		return "", err
+		return err
 	}
 	mirrors, found, err := kube.ReadMirrors(ctx, c.Clients, c.Namespace)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if problems = append(problems, found...); len(problems) > 0 {
-		return "", errors.New(problems.String())
+		return errors.New(problems.String())
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	digest, err := c.Resolve(ctx, on.pullspec, registry.Options{
-		Credentials: a.Credentials, CAs: a.Authorities, Mirrors: mirrors, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1},
-	})
-	if err != nil {
-		return "", errors.New(redact.New(a.Secrets()...).Text(err.Error()))
+	if err := ask(ctx, registry.Options{
+		Credentials: a.PullCredentials, CAs: a.Authorities, Mirrors: mirrors, Proxy: a.Proxy, Retry: registry.Retry{Tries: 1},
+	}); err != nil {
+		return errors.New(redact.New(a.Secrets()...).Text(err.Error()))
 	}
-	c.resolved[on.pullspec] = resolved{digest, c.Clock.Now()}
-	return digest, nil
+	return nil
 }
 
 // ask asks for a rebuild, unless that was asked for.

@@ -64,6 +64,9 @@ type rig struct {
 	clock *clocktesting.FakeClock
 	names string // what the base image's tag names
 	looks int
+	// members are the images of the index that it names.
+	members []string
+	counts  int
 }
 
 // newRig has one pool whose image is that of the first record.
@@ -76,6 +79,7 @@ func newRig(t *testing.T, change func(*mcfgv1.MachineConfigPool), records ...osb
 	r.Controller, err = New(Options{
 		Clients: clients, Informers: informers, Namespace: namespace, Clock: r.clock,
 		Resolve: func(context.Context, string, registry.Options) (string, error) { r.looks++; return r.names, nil },
+		Members: func(context.Context, string, registry.Options) ([]string, error) { r.counts++; return r.members, nil },
 	})
 	r.must(err)
 	for name, data := range map[string]map[string]string{
@@ -230,6 +234,69 @@ func TestMovedBase(t *testing.T) {
 				t.Errorf("the registry was asked %d times", r.looks)
 			}
 		})
+	}
+}
+
+// TestReusedImage: what an image says that was found in the registry may be the index
+// that the tag names, or the image in it for one platform.
+func TestReusedImage(t *testing.T) {
+	found := build("x", "a", "", 1)
+	found.Reason = api.ReasonImageReused
+	unknown := found
+	unknown.BaseDigest = ""
+	for name, row := range map[string]struct {
+		record  osbuild.Record
+		names   string
+		members []string
+		want    string
+	}{
+		"the index stays":            {found, "a", []string{"m"}, ""},
+		"its image stays":            {found, "b", []string{"m", "a"}, ""},
+		"it moves":                   {found, "b", []string{"m", "n"}, asks("b", found)},
+		"it moves, of one platform":  {found, "b", nil, asks("b", found)},
+		"the image does not know":    {unknown, "b", []string{"m"}, ""},
+		"built, of the image before": {build("x", "a", "", 1), "b", []string{"a"}, asks("b", found)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil, row.record)
+			r.names, r.members = row.names, row.members
+			for range 2 {
+				r.clock.Step(interval)
+				if token := r.look(); token != row.want {
+					t.Errorf("the rebuild is %q, want %q", token, row.want)
+				}
+			}
+			if len(row.members) > 0 && r.counts > 1 {
+				t.Errorf("an index that stays was read %d times", r.counts)
+			}
+		})
+	}
+}
+
+// TestPullSecretFirst: who asks for a base has the logins of who pulls it, in their
+// order.
+func TestPullSecretFirst(t *testing.T) {
+	r := newRig(t, nil, build("x", "a", "", 1))
+	login := func(name string) {
+		_, err := r.Clients.Core.CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeDockerConfigJson,
+			Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"registry.example.com":{"username":"` + name + `","password":"p"}}}`)},
+		}, metav1.CreateOptions{})
+		r.must(err)
+	}
+	login("push")
+	login("pull")
+	cm := r.Informers.Setting(api.ConfigMapBuildConfig).DeepCopy()
+	cm.Data[api.KeyFinalImagePushSecretName], cm.Data[api.KeyBaseImagePullSecretName] = "push", "pull"
+	r.must(r.Informers.Settings[api.ConfigMapBuildConfig].GetStore().Update(cm))
+	var user string
+	r.Resolve = func(_ context.Context, _ string, o registry.Options) (string, error) {
+		credential, _ := o.Credentials.Lookup("registry.example.com", "os/base")
+		user = credential.Username
+		return "a", nil
+	}
+	if r.look(); user != "pull" {
+		t.Errorf("asked as %q", user)
 	}
 }
 

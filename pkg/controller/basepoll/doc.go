@@ -2,7 +2,8 @@
 // moved. Without it that is noticed at the next build, which takes what the tag
 // names then; with baseImagePollInterval it is a reason for one.
 //
-// What a pool's image was built on stands in its build record. When that base's
+// What a pool's image was built on stands in its build record, also where the image
+// was found in the registry and says so itself. When that base's
 // tag comes to mean another digest, the loop asks for a rebuild as a user would,
 // by the pool's annotation. The token is made of the new digest and of the pool's
 // last build: asking twice is asking once, until something was built. A pool whose

@@ -66,6 +66,7 @@ func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *
 	switch {
 	case answer.Err == nil:
 		c.Found, c.Digest, c.InputsHash = true, answer.Info.Digest, answer.Info.Labels[api.ImageLabelInputsHash]
+		c.BaseName, c.BaseDigest = answer.Info.Annotations[registry.AnnotationBaseName], answer.Info.Annotations[registry.AnnotationBaseDigest]
 		c.StepsDigest = answer.Info.Annotations[api.AnnotationStepsImage]
 		c.Members = answer.Info.Members
 	case errors.Is(answer.Err, registry.ErrNotFound):
