@@ -3,6 +3,7 @@ package dockerfile
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/command"
@@ -29,7 +30,6 @@ type File struct {
 	text    string  // the custom text
 	configs Configs // of a rendered file
 	stages  []stage
-	images  []string
 	// numbered are the lines that name a stage by its number.
 	numbered []int
 }
@@ -58,20 +58,26 @@ func Parse(custom string) (*File, error) {
 		}
 		return file, nil
 	}
+	linter, err := lint(custom, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	file.stages, file.numbered = linter.stages, linter.numbered
+	return file, nil
+}
+
+// lint checks a custom Dockerfile that is built for an architecture.
+func lint(custom, architecture string) (*linter, error) {
 	result, err := parser.Parse(strings.NewReader(custom))
 	if err != nil {
 		return nil, syntaxError(custom, err)
 	}
-	linter := newLinter(result.EscapeToken)
+	linter := newLinter(result.EscapeToken, architecture)
 	for _, node := range result.AST.Children {
 		linter.instruction(node)
 	}
 	linter.finish()
-	if err := linter.problems.err(); err != nil {
-		return nil, err
-	}
-	file.stages, file.images, file.numbered = linter.stages, linter.externalImages(), linter.numbered
-	return file, nil
+	return linter, linter.problems.err()
 }
 
 // isBlank says whether a text has no instruction: only white space and comments.
@@ -111,8 +117,19 @@ func (f *File) NeedsBuild() bool {
 
 // Images returns the images, other than stages, that the custom text names in
 // FROM, COPY --from and RUN --mount, each once, in order of appearance. Default
-// values of ARG are applied.
-func (f *File) Images() []string { return f.images }
+// values of ARG are applied, and what builders predefine where they build for an
+// architecture, which is named as Go does. The error is a *LintError: a name may be
+// good for one architecture only.
+func (f *File) Images(architecture string) ([]string, error) {
+	if !f.HasContent() {
+		return nil, nil
+	}
+	linter, err := lint(f.text, architecture)
+	if err != nil {
+		return nil, err
+	}
+	return linter.externalImages(), nil
+}
 
 // FitsContext returns nil for a text that means the same behind a further stage
 // before configs, as Configs.InContext makes one: where it does not, the line.

@@ -43,14 +43,13 @@ func (e environment) Keys() []string {
 	return keys
 }
 
-func newLinter(escape rune) *linter {
-	platform := "linux/" + runtime.GOARCH
+func newLinter(escape rune, architecture string) *linter {
 	// The values that every builder predefines for use in FROM.
 	return &linter{
 		lexer: shell.NewLex(escape),
 		globals: environment{
-			"TARGETPLATFORM": platform, "TARGETOS": "linux", "TARGETARCH": runtime.GOARCH, "TARGETVARIANT": "",
-			"BUILDPLATFORM": platform, "BUILDOS": "linux", "BUILDARCH": runtime.GOARCH, "BUILDVARIANT": "",
+			"TARGETPLATFORM": "linux/" + architecture, "TARGETOS": "linux", "TARGETARCH": architecture, "TARGETVARIANT": "",
+			"BUILDPLATFORM": "linux/" + runtime.GOARCH, "BUILDOS": "linux", "BUILDARCH": runtime.GOARCH, "BUILDVARIANT": "",
 		},
 	}
 }

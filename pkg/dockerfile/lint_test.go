@@ -2,6 +2,7 @@ package dockerfile_test
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -104,8 +105,32 @@ RUN --mount=type=bind,from=configs,target=/m true
 		t.Fatal(err)
 	}
 	want := []string{"quay.io/org/tools:7", "quay.io/org/other:2", "docker.io/library/busybox:1"}
-	if !slices.Equal(file.Images(), want) {
-		t.Errorf("images = %v, want %v", file.Images(), want)
+	if got, err := file.Images(runtime.GOARCH); err != nil || !slices.Equal(got, want) {
+		t.Errorf("images = %v, %v, want %v", got, err, want)
+	}
+}
+
+// TestImagesForAnArchitecture: what builders predefine is that of the image to make.
+func TestImagesForAnArchitecture(t *testing.T) {
+	file, err := dockerfile.Parse("FROM quay.io/tools:$TARGETARCH AS tools\nFROM --platform=$BUILDPLATFORM quay.io/make:$BUILDARCH AS make\n" +
+		final + "ARG TARGETARCH\nCOPY --from=quay.io/more:${TARGETARCH} /a /a\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, architecture := range []string{"amd64", "arm64"} {
+		want := []string{"quay.io/tools:" + architecture, "quay.io/make:" + runtime.GOARCH, "quay.io/more:" + architecture}
+		if got, err := file.Images(architecture); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: images = %v, %v, want %v", architecture, got, err, want)
+		}
+	}
+	for _, text := range []string{"", final} {
+		file, err := dockerfile.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := file.Images("arm64"); err != nil || len(got) > 0 {
+			t.Errorf("%q: images = %v, %v", text, got, err)
+		}
 	}
 }
 

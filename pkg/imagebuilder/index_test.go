@@ -239,6 +239,20 @@ func TestBuildahIsToldOfAnotherPlatform(t *testing.T) {
 	}
 }
 
+// TestImageNamedByArchitecture: the image is that of what is built, wherever that is.
+func TestImageNamedByArchitecture(t *testing.T) {
+	other := otherArchitecture()
+	calls := buildahtest.Fake(t, "exit 0")
+	in := newInputs(t, ignition)
+	in.server.Push(t, "tools/for:"+other, osImage(t, other))
+	if _, err := preparedFor(t, in, dockerfile.Configs{}, "FROM HOST/tools/for:$TARGETARCH AS tools\nFROM configs AS final\nCOPY --from=tools /etc/os-release /t\n", other); err != nil {
+		t.Fatal(err)
+	}
+	if n := registrytest.Count(calls(), " pull ", "tools/for"); n != 1 {
+		t.Errorf("it is pulled %d times: %v", n, calls())
+	}
+}
+
 func TestForeignProgramIsExplained(t *testing.T) {
 	const output = "\nprocess failed to start with error: fork/exec /bin/sh: exec format errorsubprocess exited with status 1\nError: building at STEP \"RUN true\": exit status 1\n"
 	const custom = "FROM configs AS final\nRUN true\n"

@@ -21,10 +21,10 @@ func checkArchitecture(config string, wanted ospackages.Wanted, platform string)
 	return nil
 }
 
-// countImages is how many images a build pulls.
-func countImages(file *dockerfile.File) int {
-	count := 1 + len(file.Images())
-	if file.Configs().Extensions != "" {
+// images is how many a build pulls.
+func (p *preparation) images() int {
+	count := 1 + len(p.named)
+	if p.extensions != nil {
 		count++
 	}
 	return count

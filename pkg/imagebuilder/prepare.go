@@ -105,7 +105,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 		}
 	}
 
-	progress.Step("pull", "pulling %s (%s)", steplog.Plural(countImages(file), "image"), image.Platform)
+	progress.Step("pull", "pulling %s (%s)", steplog.Plural(p.images(), "image"), image.Platform)
 	group, groupCtx := errgroup.WithContext(ctx)
 	pulled := &pulled{layers: map[string]bool{}}
 	group.Go(func() error { return p.pullAll(groupCtx, base, image, pulled) })
@@ -164,7 +164,11 @@ func (p *preparation) layOut(ctx context.Context, config *mcfgv1.MachineConfig, 
 
 // openOthers reads the manifests of the images besides the base.
 func (p *preparation) openOthers(ctx context.Context, file *dockerfile.File) error {
-	images, extensions := file.Images(), file.Configs().Extensions
+	extensions := file.Configs().Extensions
+	images, err := file.Images(machineOr(p.options.Architecture))
+	if err != nil {
+		return fail(api.ReasonInvalidDockerfile, err)
+	}
 	p.named = make([]namedImage, len(images))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, image := range images {
