@@ -184,7 +184,9 @@ func newRevision(b *buildv1.Build, pod *corev1.Pod) *buildv1.SourceRevision {
 // this name is about to be removed by the garbage collector.
 func foreign(b *buildv1.Build, w World, now time.Time) Plan {
 	if len(w.Pod.OwnerReferences) > 0 && now.Sub(b.CreationTimestamp.Time) < goingTime {
-		return Plan{RequeueAfter: goingLook}
+		status := b.Status.DeepCopy()
+		status.Phase, status.Reason, status.Message = buildv1.BuildPhaseNew, "", ""
+		return Plan{Status: changed(b, status), RequeueAfter: goingLook}
 	}
 	return end(b, nil, outcome{buildv1.BuildPhaseError, buildv1.StatusReasonBuildPodExists, messageBuildPodExists}, now)
 }

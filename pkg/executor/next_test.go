@@ -2,7 +2,6 @@ package executor
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -76,12 +75,26 @@ func TestPodPhases(t *testing.T) {
 		"another's pod, running": {newBuild(running), World{Pod: newPod(corev1.PodRunning, func(p *corev1.Pod) { p.OwnerReferences[0].UID = "other" })}, want{
 			phase: "Error", reason: "BuildPodDeleted", message: "The pod for this build was deleted before the build completed.", event: failedEvent,
 		}},
-		"pod pending, new":                  {newBuild(), World{Pod: newPod(corev1.PodPending)}, want{phase: "Pending"}},
-		"pod without a phase, new":          {newBuild(), World{Pod: newPod("")}, want{phase: "Pending"}},
-		"pod pending, pending":              {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending)}, want{}},
-		"pod pending, running":              {newBuild(running), World{Pod: newPod(corev1.PodPending)}, want{}},
-		"pod pending, push Secret there":    {newBuild(pending, reference, withPush), World{Pod: newPod(corev1.PodPending), Secrets: secrets("push")}, want{}},
-		"pod pending, push Secret missing":  {newBuild(pending, reference, withPush), World{Pod: newPod(corev1.PodPending)}, want{phase: "Pending", reason: "MissingPushSecret", message: "Missing push secret."}},
+		"pod pending, new":                 {newBuild(), World{Pod: newPod(corev1.PodPending)}, want{phase: "Pending"}},
+		"pod without a phase, new":         {newBuild(), World{Pod: newPod("")}, want{phase: "Pending"}},
+		"pod pending, pending":             {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending)}, want{}},
+		"pod pending, running":             {newBuild(running), World{Pod: newPod(corev1.PodPending)}, want{}},
+		"pod pending, push Secret there":   {newBuild(pending, reference, withPush), World{Pod: newPod(corev1.PodPending), Secrets: secrets("push")}, want{}},
+		"pod pending, push Secret missing": {newBuild(pending, reference, withPush), World{Pod: newPod(corev1.PodPending)}, want{phase: "Pending", reason: "MissingPushSecret", message: "Missing push secret."}},
+		"pod pending, push Secret appears": {
+			newBuild(pending, reference, withPush, func(b *buildv1.Build) {
+				b.Status.Reason, b.Status.Message = "MissingPushSecret", "Missing push secret."
+			}),
+			World{Pod: newPod(corev1.PodPending), Secrets: secrets("push")},
+			want{phase: "Pending"},
+		},
+		"pod pending, push Secret still missing": {
+			newBuild(pending, reference, withPush, func(b *buildv1.Build) {
+				b.Status.Reason, b.Status.Message = "MissingPushSecret", "Missing push secret."
+			}),
+			World{Pod: newPod(corev1.PodPending)},
+			want{},
+		},
 		"pod pending, git-clone runs":       {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending, begun("git-clone"))}, want{phase: "Running", event: startedEvent}},
 		"pod pending, git-clone has run":    {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending, ran("git-clone", 0, ""))}, want{phase: "Running", event: startedEvent}},
 		"pod pending, without git, it runs": {newBuild(pending, reference), World{Pod: newPod(corev1.PodPending, begun("manage-dockerfile"))}, want{phase: "Running", event: startedEvent}},
@@ -167,17 +180,12 @@ func settled(b *buildv1.Build) {
 }
 
 // TestReasons has a row for each reason that a Build can get here, but for those that
-// tell of a pod's phase alone.
+// tell of a pod's phase alone, or of one that cannot be created (TestNotCreated).
 func TestReasons(t *testing.T) {
 	inputs := func(b *buildv1.Build) {
 		b.Spec.Source.Secrets = []buildv1.SecretBuildSource{{Secret: corev1.LocalObjectReference{Name: "c"}}}
 		b.Spec.Source.ConfigMaps = []buildv1.ConfigMapBuildSource{{ConfigMap: corev1.LocalObjectReference{Name: "b"}}, {ConfigMap: corev1.LocalObjectReference{Name: "a"}}}
 	}
-	quota := func(used string) error {
-		return fmt.Errorf(`pods "app-1-build" is forbidden: exceeded quota: few, requested: pods=1,cpu=2, used: %s, limited: pods=5,cpu=3`, used)
-	}
-	refusal := errors.New(`pods "app-1-build" is forbidden: exceeded quota`)
-	nobody := errors.New(`pods "app-1-build" is forbidden: error looking up service account team/builder: serviceaccount "builder" not found`)
 	next := func(b *buildv1.Build, w World) func() (*buildv1.Build, Plan) {
 		return func() (*buildv1.Build, Plan) { return b, Next(b, w, now) }
 	}
@@ -190,26 +198,6 @@ func TestReasons(t *testing.T) {
 			b := newBuild()
 			return b, NotSpecified(b, errors.New("too long"), now)
 		}, want{phase: "Error", reason: "CannotCreateBuildPodSpec", message: "Failed to create pod spec: too long", event: failedEvent}},
-		"CannotCreateBuildPod": {func() (*buildv1.Build, Plan) { b := newBuild(); return b, NotCreated(b, refusal) }, want{
-			phase: "New", reason: "CannotCreateBuildPod", message: "Failed creating build pod: " + refusal.Error(), event: "Warning FailedCreate: Error creating build pod: " + refusal.Error(),
-		}},
-		"CannotCreateBuildPod again": {func() (*buildv1.Build, Plan) {
-			b := newBuild(phase("New"))
-			b.Status.Reason, b.Status.Message = "CannotCreateBuildPod", "Failed creating build pod: "+refusal.Error()
-			return b, NotCreated(b, refusal)
-		}, want{}},
-		"CannotCreateBuildPod, the quota is used in another way": {func() (*buildv1.Build, Plan) {
-			b := newBuild(phase("New"))
-			b.Status.Reason, b.Status.Message = "CannotCreateBuildPod", "Failed creating build pod: "+quota("pods=5,cpu=1").Error()
-			return b, NotCreated(b, quota("pods=7,cpu=3"))
-		}, want{}},
-		"CannotCreateBuildPod for good": {func() (*buildv1.Build, Plan) { b := newBuild(); return b, Rejected(b, refusal, now) }, want{
-			phase: "Failed", reason: "CannotCreateBuildPod", message: "Failed creating build pod: " + refusal.Error(),
-			event: "Warning FailedCreate: Error creating build pod: " + refusal.Error() + failedEvent,
-		}},
-		"CannotRetrieveServiceAccount": {func() (*buildv1.Build, Plan) { b := newBuild(); return b, NotCreated(b, nobody) }, want{
-			phase: "New", reason: "CannotRetrieveServiceAccount", message: "Unable to look up the service account secrets for this build.", event: "Warning FailedCreate: Error creating build pod: " + nobody.Error(),
-		}},
 		"InvalidOutputReference": {next(newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Kind = "ImageStreamTag" }), World{}), want{
 			phase: "Error", reason: "InvalidOutputReference", event: failedEvent,
 			message: `Output image could not be resolved. spec.output.to.kind: Invalid value: "ImageStreamTag": output.to.kind ImageStreamTag needs the OpenShift image registry; use kind DockerImage with a pullspec as its name`,
@@ -246,6 +234,10 @@ func TestReasons(t *testing.T) {
 		"MissingPushSecret": {next(newBuild(withPush), World{}), want{phase: "Pending", reason: "MissingPushSecret", message: "Missing push secret.", creates: true}},
 		"BuildPodExists, an earlier Build's": {func() (*buildv1.Build, Plan) {
 			b := newBuild()
+			return b, Next(b, World{Pod: newPod(corev1.PodRunning, func(p *corev1.Pod) { p.OwnerReferences[0].UID = "earlier" })}, created.Add(119*time.Second))
+		}, want{phase: "New", again: true}},
+		"BuildPodExists, it is waited for": {func() (*buildv1.Build, Plan) {
+			b := newBuild(phase("New"))
 			return b, Next(b, World{Pod: newPod(corev1.PodRunning, func(p *corev1.Pod) { p.OwnerReferences[0].UID = "earlier" })}, created.Add(119*time.Second))
 		}, want{again: true}},
 		"BuildPodExists, for too long": {func() (*buildv1.Build, Plan) {

@@ -55,20 +55,39 @@ func failedCreate(err error) Event {
 	return Event{corev1.EventTypeWarning, api.EventFailedCreate, "Error creating build pod: " + err.Error()}
 }
 
-// usedQuota is what changes in the refusal of a quota while it stays the same one
-// (kubernetes, pkg/quota, admission controller).
-var usedQuota = regexp.MustCompile(`, used: [^ ]*, limited: `)
+// What changes in a text from try to try while the trouble stays the same: what a quota
+// has left (kubernetes, pkg/quota, admission controller), and how a webhook could not be
+// reached (pkg/admission/plugin/webhook).
+var (
+	usedQuota     = regexp.MustCompile(`, used: [^ ]*, limited: `)
+	failedWebhook = regexp.MustCompile(`failed calling webhook "[^"]*"`)
+	numbers       = regexp.MustCompile(`[^ ,;"]*[0-9][^ ,;"]*`)
+)
 
-// NotCreated is what to do when the API server, or a webhook of it, forbids a Build's pod. The Build stays
-// New, since what the API server minds may be mended: a quota, a ServiceAccount, a
-// policy. Whoever calls it tries again.
+// steady is a text without that. What the API server's own admission forbids it says in
+// the same words each time, and its numbers are limits; from webhooks, policies and what
+// breaks, they are times, addresses and identifiers as well.
+func steady(text string) string {
+	if webhook := failedWebhook.FindString(text); webhook != "" {
+		return webhook
+	}
+	text = usedQuota.ReplaceAllString(text, "")
+	if strings.Contains(text, " is forbidden: ") && !strings.Contains(text, " denied ") {
+		return text
+	}
+	return numbers.ReplaceAllString(text, "")
+}
+
+// NotCreated is what to do when the API server, or a webhook of it, does not take a
+// Build's pod. The Build stays New, since what is in the way may be mended: a quota, a
+// ServiceAccount, a policy, a webhook that does not answer. Whoever calls it tries again.
 func NotCreated(b *buildv1.Build, refusal error) Plan {
 	status := b.Status.DeepCopy()
 	status.Phase, status.Reason, status.Message = buildv1.BuildPhaseNew, buildv1.StatusReasonCannotCreateBuildPod, messageCannotCreatePod+refusal.Error()
 	if strings.Contains(refusal.Error(), noServiceAccount) {
 		status.Reason, status.Message = buildv1.StatusReasonCannotRetrieveServiceAccount, messageNoServiceAccount
 	}
-	if usedQuota.ReplaceAllString(status.Message, "") == usedQuota.ReplaceAllString(b.Status.Message, "") {
+	if steady(status.Message) == steady(b.Status.Message) {
 		status.Message = b.Status.Message
 	}
 	plan := Plan{Status: changed(b, status)}

@@ -44,7 +44,8 @@ func validateSource(spec buildv1.BuildSpec, at *field.Path) field.ErrorList {
 	source := spec.Source
 	var problems field.ErrorList
 	fail := func(e *field.Error) { problems = append(problems, e) }
-	if source.Git == nil && source.Binary == nil && source.Dockerfile == nil && len(source.Images) == 0 {
+	docker := spec.Strategy.DockerStrategy != nil
+	if docker && source.Git == nil && source.Binary == nil && source.Dockerfile == nil && len(source.Images) == 0 {
 		fail(field.Invalid(at, "", "must provide a value for at least one of git, binary, dockerfile, images"))
 	}
 	if source.Git != nil && source.Binary != nil {
@@ -63,7 +64,6 @@ func validateSource(spec buildv1.BuildSpec, at *field.Path) field.ErrorList {
 		fail(field.Invalid(at.Child("contextDir"), source.ContextDir, "must lie within the source"))
 	}
 	problems = append(problems, requireName(source.SourceSecret, at.Child("sourceSecret"))...)
-	docker := spec.Strategy.DockerStrategy != nil
 	for i, s := range source.Secrets {
 		problems = append(problems, validateInput(s.Secret, "secret", s.DestinationDir, docker, at.Child("secrets").Index(i))...)
 	}
@@ -90,7 +90,11 @@ func validateGit(git buildv1.GitBuildSource, at *field.Path) field.ErrorList {
 		if proxy.value == nil || *proxy.value == "" {
 			continue
 		}
-		if u, err := url.Parse(*proxy.value); err != nil || u.Scheme == "" || u.Host == "" {
+		address := *proxy.value
+		if !strings.Contains(address, "://") {
+			address = "http://" + address
+		}
+		if u, err := url.Parse(address); err != nil || u.Host == "" {
 			problems = append(problems, field.Invalid(at.Child(proxy.name), "", "is no URL such as http://proxy.example.com:3128"))
 		}
 	}
@@ -124,6 +128,9 @@ func validateImages(images []buildv1.ImageSource, at *field.Path) field.ErrorLis
 			at := at.Child("paths").Index(j)
 			if !path.IsAbs(p.SourcePath) {
 				problems = append(problems, field.Invalid(at.Child("sourcePath"), p.SourcePath, "must be an absolute path in the image"))
+			}
+			if p.DestinationDir == "" {
+				problems = append(problems, field.Required(at.Child("destinationDir"), "where the files go; use . for the root of the source"))
 			}
 			if path.IsAbs(p.DestinationDir) || leavesRoot(p.DestinationDir) {
 				problems = append(problems, field.Invalid(at.Child("destinationDir"), p.DestinationDir, "must be a relative path within the source"))
@@ -189,6 +196,9 @@ func validateImage(ref corev1.ObjectReference, at *field.Path) field.ErrorList {
 		return field.ErrorList{field.Required(at.Child("kind"), "use "+dockerImage)}
 	default:
 		return field.ErrorList{field.NotSupported(at.Child("kind"), ref.Kind, []string{dockerImage})}
+	}
+	if ref.Namespace != "" {
+		return field.ErrorList{field.Invalid(at.Child("namespace"), ref.Namespace, "not valid beside kind "+dockerImage+", whose name says it all; leave it out")}
 	}
 	if ref.Name == "" {
 		return field.ErrorList{field.Required(at.Child("name"), "the image's pullspec")}

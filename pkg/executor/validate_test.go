@@ -48,9 +48,16 @@ func TestValidate(t *testing.T) {
 		build *buildv1.Build
 		want  string // fields with the begin of what is said, in order; "" for a valid one
 	}{
-		"Dockerfile": {newBuild(), ""},
-		"nothing at all": {&buildv1.Build{}, "spec.strategy: must provide a value for exactly one of sourceStrategy, customStrategy, dockerStrategy, or jenkinsPipelineStrategy" +
-			"|spec.source: must provide a value for at least one of git, binary, dockerfile, images"},
+		"Dockerfile":        {newBuild(), ""},
+		"nothing at all":    {&buildv1.Build{}, "spec.strategy: must provide a value for exactly one of sourceStrategy, customStrategy, dockerStrategy, or jenkinsPipelineStrategy"},
+		"Docker of nothing": {newBuild(source(func(s *buildv1.BuildSource) { s.Dockerfile = nil })), "spec.source: must provide a value for at least one of git, binary, dockerfile, images"},
+		"Docker of a ConfigMap": {newBuild(source(func(s *buildv1.BuildSource) {
+			s.Dockerfile, s.ConfigMaps = nil, []buildv1.ConfigMapBuildSource{{ConfigMap: corev1.LocalObjectReference{Name: "m"}}}
+		})), "spec.source: must provide a value for at least one of git, binary, dockerfile, images"},
+		"S2I of nothing": {newBuild(s2i, source(func(s *buildv1.BuildSource) { *s = buildv1.BuildSource{Type: buildv1.BuildSourceNone} })), ""},
+		"S2I of a ConfigMap": {newBuild(s2i, source(func(s *buildv1.BuildSource) {
+			*s = buildv1.BuildSource{ConfigMaps: []buildv1.ConfigMapBuildSource{{ConfigMap: corev1.LocalObjectReference{Name: "m"}}}}
+		})), ""},
 		"two strategies": {newBuild(func(b *buildv1.Build) { b.Spec.Strategy.SourceStrategy = &buildv1.SourceBuildStrategy{} }), "spec.strategy: must provide a value for exactly one of"},
 		"custom": {newBuild(func(b *buildv1.Build) {
 			b.Spec.Strategy = buildv1.BuildStrategy{CustomStrategy: &buildv1.CustomBuildStrategy{}}
@@ -77,12 +84,14 @@ func TestValidate(t *testing.T) {
 		"git of no host":       {newBuild(git("https:///b.git")), "spec.source.git.uri: names no host"},
 		"git of bad escapes":   {newBuild(git("https://a/%zz")), "spec.source.git.uri: is no URL"},
 		"ref like an option":   {newBuild(git("https://a/b"), source(func(s *buildv1.BuildSource) { s.Git.Ref = "--orphan" })), "spec.source.git.ref: must not begin with a dash"},
-		"proxies of git":       {newBuild(git("https://a/b"), source(func(s *buildv1.BuildSource) { s.Git.HTTPProxy, s.Git.HTTPSProxy = text("http://p:3128"), text("p") })), "spec.source.git.httpsProxy: is no URL"},
-		"a long Dockerfile":    {newBuild(source(func(s *buildv1.BuildSource) { s.Dockerfile = text(strings.Repeat("x", 60001)) })), "spec.source.dockerfile: may not be more than 60000 bytes"},
-		"as long as may be":    {newBuild(source(func(s *buildv1.BuildSource) { s.Dockerfile = text(strings.Repeat("x", 60000)) })), ""},
-		"contextDir":           {newBuild(source(func(s *buildv1.BuildSource) { s.ContextDir = "a/../b" })), ""},
-		"contextDir outside":   {newBuild(source(func(s *buildv1.BuildSource) { s.ContextDir = "a/../../b" })), "spec.source.contextDir: must lie within the source"},
-		"sourceSecret":         {newBuild(source(func(s *buildv1.BuildSource) { s.SourceSecret = &corev1.LocalObjectReference{} })), "spec.source.sourceSecret.name: the object's name"},
+		"proxies of git": {newBuild(git("https://a/b"), source(func(s *buildv1.BuildSource) {
+			s.Git.HTTPProxy, s.Git.HTTPSProxy = text("http://p:3128"), text("http://")
+		})), "spec.source.git.httpsProxy: is no URL"},
+		"a long Dockerfile":  {newBuild(source(func(s *buildv1.BuildSource) { s.Dockerfile = text(strings.Repeat("x", 60001)) })), "spec.source.dockerfile: may not be more than 60000 bytes"},
+		"as long as may be":  {newBuild(source(func(s *buildv1.BuildSource) { s.Dockerfile = text(strings.Repeat("x", 60000)) })), ""},
+		"contextDir":         {newBuild(source(func(s *buildv1.BuildSource) { s.ContextDir = "a/../b" })), ""},
+		"contextDir outside": {newBuild(source(func(s *buildv1.BuildSource) { s.ContextDir = "a/../../b" })), "spec.source.contextDir: must lie within the source"},
+		"sourceSecret":       {newBuild(source(func(s *buildv1.BuildSource) { s.SourceSecret = &corev1.LocalObjectReference{} })), "spec.source.sourceSecret.name: the object's name"},
 		"Secrets": {newBuild(source(func(s *buildv1.BuildSource) {
 			s.Secrets = []buildv1.SecretBuildSource{{Secret: corev1.LocalObjectReference{Name: "s"}, DestinationDir: "x"}}
 		})), ""},
@@ -95,18 +104,21 @@ func TestValidate(t *testing.T) {
 		"S2I, absolute": {newBuild(s2i, source(func(s *buildv1.BuildSource) {
 			s.Secrets = []buildv1.SecretBuildSource{{Secret: corev1.LocalObjectReference{Name: "s"}, DestinationDir: "/x"}}
 		})), ""},
-		"images":               {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), Paths: []buildv1.ImageSourcePath{content}, As: []string{"x"}})), ""},
-		"images for nothing":   {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b")})), "spec.source.images[0].paths: paths to copy"},
-		"images, paths":        {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), Paths: []buildv1.ImageSourcePath{{SourcePath: "usr", DestinationDir: "/x"}, {SourcePath: "/usr", DestinationDir: "../x"}}})), "spec.source.images[0].paths[0].sourcePath: must be an absolute|spec.source.images[0].paths[0].destinationDir: must be a relative|spec.source.images[0].paths[1].destinationDir: must be a relative"},
-		"images, a name twice": {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), As: []string{"x"}}, buildv1.ImageSource{From: image("DockerImage", "a/c"), As: []string{"x", ""}})), "spec.source.images[1].as[0]: |spec.source.images[1].as[1]: the name"},
-		"images of a stream":   {newBuild(images(buildv1.ImageSource{From: image("ImageStreamTag", "b:1"), As: []string{"x"}})), "spec.source.images[0].from.kind: source.images[0].from.kind ImageStreamTag needs the OpenShift image registry; use kind DockerImage"},
-		"no output":            {newBuild(func(b *buildv1.Build) { b.Spec.Output.To = nil }), ""},
-		"output of no kind":    {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Kind = "" }), "spec.output.to.kind: use DockerImage"},
-		"output of a kind":     {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Kind = "Pod" }), "spec.output.to.kind: supported values"},
-		"output of no name":    {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "" }), "spec.output.to.name: the image's pullspec"},
-		"output of a bad name": {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "A B" }), `spec.output.to.name: "A B" is no pullspec`},
-		"output by digest":     {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "quay.io/a/b@" + digest }), "spec.output.to.name: has a digest"},
-		"push Secret":          {newBuild(func(b *buildv1.Build) { b.Spec.Output.PushSecret = &corev1.LocalObjectReference{} }), "spec.output.pushSecret.name: "},
+		"images":                {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), Paths: []buildv1.ImageSourcePath{content}, As: []string{"x"}})), ""},
+		"images for nothing":    {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b")})), "spec.source.images[0].paths: paths to copy"},
+		"images, paths":         {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), Paths: []buildv1.ImageSourcePath{{SourcePath: "usr", DestinationDir: "/x"}, {SourcePath: "/usr", DestinationDir: "../x"}}})), "spec.source.images[0].paths[0].sourcePath: must be an absolute|spec.source.images[0].paths[0].destinationDir: must be a relative|spec.source.images[0].paths[1].destinationDir: must be a relative"},
+		"images, nowhere":       {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), Paths: []buildv1.ImageSourcePath{{SourcePath: "/usr"}, {SourcePath: "/usr", DestinationDir: "."}}})), "spec.source.images[0].paths[0].destinationDir: where the files go; use . for the root of the source"},
+		"images of a namespace": {newBuild(images(buildv1.ImageSource{From: corev1.ObjectReference{Kind: "DockerImage", Name: "a/b", Namespace: "n"}, As: []string{"x"}})), "spec.source.images[0].from.namespace: not valid beside kind DockerImage"},
+		"images, a name twice":  {newBuild(images(buildv1.ImageSource{From: image("DockerImage", "a/b"), As: []string{"x"}}, buildv1.ImageSource{From: image("DockerImage", "a/c"), As: []string{"x", ""}})), "spec.source.images[1].as[0]: |spec.source.images[1].as[1]: the name"},
+		"images of a stream":    {newBuild(images(buildv1.ImageSource{From: image("ImageStreamTag", "b:1"), As: []string{"x"}})), "spec.source.images[0].from.kind: source.images[0].from.kind ImageStreamTag needs the OpenShift image registry; use kind DockerImage"},
+		"no output":             {newBuild(func(b *buildv1.Build) { b.Spec.Output.To = nil }), ""},
+		"output of no kind":     {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Kind = "" }), "spec.output.to.kind: use DockerImage"},
+		"output of a kind":      {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Kind = "Pod" }), "spec.output.to.kind: supported values"},
+		"output of no name":     {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "" }), "spec.output.to.name: the image's pullspec"},
+		"output in a namespace": {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Namespace = "n" }), "spec.output.to.namespace: not valid beside kind DockerImage"},
+		"output of a bad name":  {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "A B" }), `spec.output.to.name: "A B" is no pullspec`},
+		"output by digest":      {newBuild(func(b *buildv1.Build) { b.Spec.Output.To.Name = "quay.io/a/b@" + digest }), "spec.output.to.name: has a digest"},
+		"push Secret":           {newBuild(func(b *buildv1.Build) { b.Spec.Output.PushSecret = &corev1.LocalObjectReference{} }), "spec.output.pushSecret.name: "},
 		"image labels": {newBuild(func(b *buildv1.Build) {
 			b.Spec.Output.ImageLabels = []buildv1.ImageLabel{{Name: "io.k8s/a-b"}, {Name: "c"}}
 		}), ""},

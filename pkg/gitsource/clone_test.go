@@ -23,6 +23,9 @@ import (
 
 const password = "hunter2 /@:%"
 
+// token is one that stands as the user, as some servers take it.
+const token = "hunter2-token"
+
 // server serves repositories over https as git's own program does.
 type server struct {
 	url  string
@@ -50,7 +53,7 @@ func newServer(t *testing.T) *server {
 			<-r.Context().Done()
 			return
 		}
-		if strings.HasPrefix(r.URL.Path, "/private/") && given != password {
+		if strings.HasPrefix(r.URL.Path, "/private/") && given != password && user != token {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -177,13 +180,21 @@ func TestLogins(t *testing.T) {
 		uri    string
 		login  string
 	}{
-		"name and password": {secret: map[string]string{"username": "me\n", "password": password + "\n"}, login: "me|" + password},
-		"token":             {secret: map[string]string{"token": password + "\n"}, login: "builder|" + password},
-		"URL":               {uri: strings.Replace(s.url, "https://", "https://me:"+encoded+"@", 1), login: "me|" + password},
-		"settings":          {secret: map[string]string{".gitconfig": "[url \"" + s.url + "/private/\"]\n\tinsteadOf = " + s.url + "/other/\n", "password": password}, uri: s.url + "/other/../private", login: "builder|" + password},
+		"name and password":                        {secret: map[string]string{"username": "me\n", "password": password + "\n"}, login: "me|" + password},
+		"token":                                    {secret: map[string]string{"token": password + "\n"}, login: "builder|" + password},
+		"URL":                                      {uri: strings.Replace(s.url, "https://", "https://me:"+encoded+"@", 1), login: "me|" + password},
+		"a token goes before a password":           {secret: map[string]string{"username": "me", "password": "other", "token": password}, login: "me|" + password},
+		"a token as the URL's name":                {uri: strings.Replace(s.url, "https://", "https://"+token+"@", 1), login: token + "|"},
+		"the URL's name, the Secret's password":    {secret: map[string]string{"password": password}, uri: strings.Replace(s.url, "https://", "https://alice@", 1), login: "alice|" + password},
+		"the URL's name, the Secret's token":       {secret: map[string]string{"token": password}, uri: strings.Replace(s.url, "https://", "https://alice@", 1), login: "alice|" + password},
+		"the URL's password, the Secret's name":    {secret: map[string]string{"username": "alice"}, uri: strings.Replace(s.url, "https://", "https://me:"+encoded+"@", 1), login: "alice|" + password},
+		"the Secret's both go before the URL's":    {secret: map[string]string{"username": "alice", "password": password}, uri: strings.Replace(s.url, "https://", "https://me:other@", 1), login: "alice|" + password},
+		"the URL's, where the Secret is about ssh": {secret: map[string]string{"ssh-privatekey": "x"}, uri: strings.Replace(s.url, "https://", "https://me:"+encoded+"@", 1), login: "me|" + password},
+		"settings":                                 {secret: map[string]string{".gitconfig": "[url \"" + s.url + "/private/\"]\n\tinsteadOf = " + s.url + "/other/\n", "password": password}, uri: s.url + "/other/../private", login: "builder|" + password},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
+			s.logins = nil
 			uri := test.uri
 			if uri == "" {
 				uri = s.url

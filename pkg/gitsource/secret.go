@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -130,16 +131,11 @@ func readSecret(dir string) (map[string][]byte, error) {
 }
 
 // writeLogin leaves the login where git looks for one of this host, and for no other.
-// It returns what nobody may see.
+// Name and password are each the Secret's, else the URI's. It returns what nobody may see.
 func (g *git) writeLogin(config *strings.Builder, secret map[string][]byte) ([]string, error) {
-	user, password := strings.TrimSpace(string(secret[keyUsername])), strings.TrimRight(string(secret[keyPassword]), "\r\n")
-	if password == "" {
-		password = strings.TrimSpace(string(secret[keyToken]))
-	}
-	if user == "" && password == "" && g.address.Login != nil {
-		user = g.address.Login.Username()
-		password, _ = g.address.Login.Password()
-	}
+	own, _ := g.address.Login.Password()
+	user := cmp.Or(strings.TrimSpace(string(secret[keyUsername])), g.address.Login.Username())
+	password := cmp.Or(strings.TrimSpace(string(secret[keyToken])), strings.TrimRight(string(secret[keyPassword]), "\r\n"), own)
 	g.loggedIn = password != "" || user != "" || len(secret[keySSH]) > 0
 	if user == "" && password == "" || g.address.Server == nil {
 		return nil, nil
@@ -153,7 +149,8 @@ func (g *git) writeLogin(config *strings.Builder, secret map[string][]byte) ([]s
 		return nil, err
 	}
 	fmt.Fprintf(config, "[credential]\n\thelper = store --file=%s\n", g.inside(fileCredentials))
-	return []string{password, url.QueryEscape(password), url.PathEscape(password)}, nil
+	hidden := cmp.Or(password, user) // a token may stand as the user, alone
+	return []string{hidden, url.QueryEscape(hidden), url.PathEscape(hidden)}, nil
 }
 
 // writeCAs adds authorities to those of the system.

@@ -116,6 +116,11 @@ func sourceProxy(options FetchOptions) (proxy.Config, error) {
 			*into = *from
 		}
 	}
+	for _, address := range []*string{&config.HTTP, &config.HTTPS} {
+		if *address != "" && !strings.Contains(*address, "://") {
+			*address = "http://" + *address // as curl takes it
+		}
+	}
 	if err := config.Check(); err != nil {
 		return config, fmt.Errorf("reading the proxy of the source: %w", err)
 	}

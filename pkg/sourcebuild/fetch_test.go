@@ -39,4 +39,16 @@ func TestProxyOfTheSource(t *testing.T) {
 	}
 }
 
+// TestProxyWithoutScheme: git takes it for one of http.
+func TestProxyWithoutScheme(t *testing.T) {
+	p := newPod(t, "")
+	own := "own.example.com:3128"
+	p.build.Spec.Source.Git = &buildv1.GitBuildSource{ProxyConfig: buildv1.ProxyConfig{HTTPSProxy: &own}}
+	p.build.Spec.Strategy.DockerStrategy.Env = append(p.build.Spec.Strategy.DockerStrategy.Env, env("http_proxy", "strategy.example.com"))
+	got, err := sourceProxy(FetchOptions{Build: p.build})
+	if err != nil || got.HTTPS != "http://"+own || got.HTTP != "http://strategy.example.com" {
+		t.Errorf("proxy = %+v, %v", got, err)
+	}
+}
+
 func env(name, value string) corev1.EnvVar { return corev1.EnvVar{Name: name, Value: value} }

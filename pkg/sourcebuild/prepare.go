@@ -59,15 +59,8 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	if p.info, err = options.WorkDir.readSourceInfo(); err != nil {
 		return report, err
 	}
-	if err := os.MkdirAll(options.WorkDir.inputs(), 0o755); err != nil { //nolint:gosec // steps may copy it for any user
-		return report, fmt.Errorf("laying out the inputs: %w", err)
-	}
-
 	progress.Step("inputs", "laying out the inputs")
-	if err := p.extract(ctx, &report); err != nil {
-		return report, err
-	}
-	if err := p.layInputs(); err != nil {
+	if err := p.inputs(ctx, &report); err != nil {
 		return report, err
 	}
 	progress.Done("laid out")
@@ -93,6 +86,17 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	}
 	progress.Done("pulled")
 	return report, writeJSON(options.WorkDir.plan(), p.plan)
+}
+
+// inputs lays out what there is; a Source strategy may have nothing.
+func (p *preparation) inputs(ctx context.Context, report *buildreport.Report) error {
+	if err := os.MkdirAll(p.options.WorkDir.inputs(), 0o755); err != nil { //nolint:gosec // steps may copy it for any user
+		return fmt.Errorf("laying out the inputs: %w", err)
+	}
+	if err := p.extract(ctx, report); err != nil {
+		return err
+	}
+	return p.layInputs()
 }
 
 // extract copies content of images, as a step of its own.

@@ -3,11 +3,14 @@ package sourcebuild
 import (
 	"archive/tar"
 	"context"
+	"os"
+	"strings"
 	"testing"
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 )
 
@@ -41,6 +44,42 @@ func newSourcePod(t *testing.T) *pod {
 	p.prepare.ConfigMapInputs["cm"] = p.mounted("cm", map[string]string{"kept": "kept"})
 	p.write("work/inputs/index.html", "a page\n")
 	return p
+}
+
+// withoutInputs takes all away that a Source strategy can do without.
+func withoutInputs(p *pod) {
+	p.t.Helper()
+	p.build.Spec.Source = buildv1.BuildSource{Type: buildv1.BuildSourceNone}
+	if err := os.RemoveAll(p.work().inputs()); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestSourceOfNothing: a builder image may have all that assemble needs.
+func TestSourceOfNothing(t *testing.T) {
+	for contextDir, want := range map[string]string{
+		"":    "upload d755|upload/src d755",
+		"app": "upload d755|upload/src d755",
+	} {
+		p := newSourcePod(t)
+		withoutInputs(p)
+		p.build.Spec.Source.ContextDir = contextDir
+		clients, err := p.prepare.clients()
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepare := &preparation{options: p.prepare, clients: clients, progress: p.progress()}
+		if err := prepare.inputs(context.Background(), &buildreport.Report{}); err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := prepare.dockerfile(context.Background())
+		if err != nil || !strings.Contains(text, "COPY --chown=1001:0 upload/src /tmp/src\n") || !strings.Contains(text, "\nRUN /usr/libexec/s2i/assemble\n") {
+			t.Errorf("Dockerfile, %v:\n%s", err, text)
+		}
+		if got := listing(t, prepare.plan.Context); got != want {
+			t.Errorf("context:\n%s\nwant\n%s", got, want)
+		}
+	}
 }
 
 func TestFilesOfABuilderImage(t *testing.T) {

@@ -41,6 +41,21 @@ func TestSourceStrategy(t *testing.T) {
 	}
 }
 
+// TestSourceOfNothingIsBuilt by what the builder image and a Secret have.
+func TestSourceOfNothingIsBuilt(t *testing.T) {
+	p := newSourcePod(t)
+	p.pushShell("whole:1", layer(t, dir("tmp", 0o1777), dir("opt/app", 0o777), dir("usr/libexec/s2i", 0o755),
+		file("usr/libexec/s2i/assemble", "#!/bin/sh\nls /tmp/src > /opt/app/seen\nread line < /opt/secret/token\necho $line > /opt/app/token\n", 0o755)))
+	p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/whole:1"
+	secrets := p.build.Spec.Source.Secrets
+	withoutInputs(p)
+	p.build.Spec.Source.Secrets = secrets
+	got := files(t, p.succeed(), "opt/app/")
+	if len(got) != 2 || got["opt/app/seen"] != "" || got["opt/app/token"] != "hunter2\n" {
+		t.Errorf("files = %q", got)
+	}
+}
+
 // TestScriptsOfAnotherPlace are fetched, and go before those of the image.
 func TestScriptsOfAnotherPlace(t *testing.T) {
 	p := newSourcePod(t)
@@ -69,8 +84,8 @@ func TestSourceStrategyFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  func(*pod)
 		reason  buildv1.StatusReason
-		message string
-		log     string
+		message string // a part of it
+		log     string // a part of its last line
 	}{
 		"assemble": {
 			func(p *pod) { p.write("work/inputs/.s2i/bin/assemble", "#!/bin/sh\nexit 5\n") },
@@ -85,11 +100,11 @@ func TestSourceStrategyFailures(t *testing.T) {
 				p.pushShell("bare:1")
 				p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Host + "/bare:1"
 			},
-			"", "", "/usr/libexec/s2i/assemble",
+			s2i.ReasonFetchScriptsFailed, "has no /usr/libexec/s2i/assemble; set spec.strategy.sourceStrategy.scripts", "/bare:1\" has no /usr/libexec/s2i/assemble",
 		},
 		"environment": {
 			func(p *pod) { p.write("work/inputs/.s2i/environment", "A=b\nbad\n") },
-			s2i.ReasonDockerfileCreationFailed, "", ".s2i/environment:2",
+			s2i.ReasonDockerfileCreationFailed, ".s2i/environment:2: ", ".s2i/environment:2: ",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +112,7 @@ func TestSourceStrategyFailures(t *testing.T) {
 			test.change(p)
 			reports := p.run()
 			last := reports[len(reports)-1]
-			if last.Succeeded || len(reports) > 1 && name != "assemble" || test.reason != "" && last.Reason != test.reason || test.message != "" && last.Message != test.message || !strings.Contains(last.Log[len(last.Log)-1], test.log) {
+			if last.Succeeded || len(reports) > 1 && name != "assemble" || last.Reason != test.reason || !strings.Contains(last.Message, test.message) || !strings.Contains(last.Log[len(last.Log)-1], test.log) {
 				t.Errorf("report = %+v\n%s", last, p.log.String())
 			}
 		})

@@ -1,14 +1,19 @@
 package integration
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	buildv1 "github.com/openshift/api/build/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -173,6 +178,70 @@ func TestBuildRefused(t *testing.T) {
 	if writes := w.objectWrites(); len(writes) != 1 {
 		t.Errorf("writes %q", writes)
 	}
+}
+
+// TestBuildOfNothing: a Source strategy needs no source.
+func TestBuildOfNothing(t *testing.T) {
+	w := newBuildWorld(t)
+	w.Start()
+	b := w.newBuild("app-1")
+	b.Spec.Source = buildv1.BuildSource{Type: buildv1.BuildSourceNone}
+	b.Spec.Strategy = buildv1.BuildStrategy{SourceStrategy: &buildv1.SourceBuildStrategy{From: corev1.ObjectReference{Kind: "DockerImage", Name: "registry.example.com/builder:1"}}}
+	w.create(b)
+	w.reaches("app-1", buildv1.BuildPhasePending, "")
+	w.play("app-1", podSucceeds)
+	w.reaches("app-1", buildv1.BuildPhaseComplete, "")
+}
+
+// TestBuildPodWebhookIsDown: a Build says what keeps its pod from being created, once,
+// and goes on by itself.
+func TestBuildPodWebhookIsDown(t *testing.T) {
+	w := newBuildWorld(t)
+	w.Start()
+	hooks := w.Admin.Core.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	nobody, none, fail := "https://127.0.0.1:1/", admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.Fail
+	_, err := hooks.Create(w.ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name: "pods.example.com", ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &nobody}, SideEffects: &none, FailurePolicy: &fail, AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+		}},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	remove := sync.OnceFunc(func() { must(t, hooks.Delete(context.WithoutCancel(w.ctx), w.namespace, metav1.DeleteOptions{})) })
+	defer remove()
+	w.refusesPods()
+	w.create(w.newBuild("app-1"))
+	if got := w.reaches("app-1", buildv1.BuildPhaseNew, "CannotCreateBuildPod"); !strings.Contains(got.Status.Message, `failed calling webhook "pods.example.com"`) {
+		t.Errorf("message %q", got.Status.Message)
+	}
+	remove()
+	if got := w.reaches("app-1", buildv1.BuildPhasePending, ""); got.Status.Message != "" {
+		t.Errorf("message %q", got.Status.Message)
+	}
+	w.toldOf("app-1", "FailedCreate 1")
+	writes := slices.DeleteFunc(w.objectWrites(), func(write string) bool { return strings.HasPrefix(write, "POST ") })
+	if len(writes) != 2 {
+		t.Errorf("writes besides pods: %q", writes)
+	}
+}
+
+// refusesPods waits until the API server asks the webhook for the pods of this namespace.
+func (w *buildWorld) refusesPods() {
+	w.t.Helper()
+	eventually(w.t, settle, "pods are refused", func() error {
+		_, err := w.Admin.Core.CoreV1().Pods(w.namespace).Create(w.ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Image: "registry.example.com/x:1"}}},
+		}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !apierrors.IsInternalError(err) {
+			return fmt.Errorf("the answer is %w", err)
+		}
+		return nil
+	})
 }
 
 // TestBuildPodRejected: a pod that the API server finds not valid ends its Build, once.

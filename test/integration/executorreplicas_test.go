@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,10 +20,7 @@ import (
 // goes on with its Build.
 func TestTwoBuildExecutors(t *testing.T) {
 	w := newBuildWorld(t)
-	program := filepath.Join(t.TempDir(), "build-executor")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/build-executor").CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
-	}
+	program := buildExecutor(t)
 	config, err := plane.ServiceAccount(w.ctx, namespace, "build-executor")
 	must(t, err)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
@@ -46,6 +46,50 @@ func TestTwoBuildExecutors(t *testing.T) {
 		t.Errorf("%d pods", len(pods.Items))
 	}
 	w.toldOf("app-1", "BuildCompleted 1", "BuildStarted 1")
+}
+
+// buildExecutor builds the program.
+func buildExecutor(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "build-executor")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/build-executor").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return program
+}
+
+// TestBuildExecutorOnOpenShift: where an API server of its own serves Builds, the program
+// ends, and says why.
+func TestBuildExecutorOnOpenShift(t *testing.T) {
+	program := buildExecutor(t)
+	cluster, err := controlplane.Start(t.Context(), t.TempDir(), filepath.Join("..", "..", "manifests", "overlays", "kubernetes"))
+	must(t, err)
+	defer cluster.Stop()
+	builds := filepath.Join("..", "..", "manifests", "builds")
+	_, err = cluster.Kubectl(t.Context(), "", "apply", "--server-side", "-k", builds)
+	must(t, err)
+	_, err = cluster.Kubectl(t.Context(), "", "delete", "--wait", "-k", filepath.Join(builds, "crd"))
+	must(t, err)
+	// The API server's own APIService of a definition goes with it.
+	_, err = cluster.Kubectl(t.Context(), "", "wait", "--for=delete", "--timeout=60s", "apiservice/v1.build.openshift.io")
+	must(t, err)
+	_, err = cluster.Kubectl(t.Context(), `{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","metadata":{"name":"v1.build.openshift.io"},"spec":{
+		"group":"build.openshift.io","version":"v1","groupPriorityMinimum":9900,"versionPriority":15,"insecureSkipTLSVerify":true,"service":{"namespace":"openshift-apiserver","name":"api"}}}`, "create", "-f", "-")
+	must(t, err)
+	config, err := cluster.ServiceAccount(t.Context(), namespace, "build-executor")
+	must(t, err)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, controlplane.WriteKubeconfig(kubeconfig, cluster.Config.Host, config))
+	ctx, cancel := context.WithTimeout(t.Context(), settle)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, "--kubeconfig", kubeconfig, "--builder-image", "registry.example.com/builder:1", "--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("it ends with %v:\n%s", err, out)
+	}
+	if !strings.Contains(string(out), `build-executor: `) || !strings.Contains(string(out), `APIService "v1.build.openshift.io" is served by the Service "api", as on OpenShift`) {
+		t.Errorf("it says:\n%s", out)
+	}
 }
 
 // process runs the program for Builds of this namespace.

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,7 +63,7 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 		return plan.RequeueAfter, c.write(ctx, b, plan)
 	case rejected(err):
 		return 0, c.write(ctx, b, executor.Rejected(b, err, c.Clock.Now()))
-	case apierrors.IsForbidden(err) || apierrors.IsBadRequest(err):
+	case !passes(err):
 		if writeErr := c.write(ctx, b, executor.NotCreated(b, err)); writeErr != nil {
 			return 0, writeErr
 		}
@@ -76,6 +77,22 @@ func (c *Controller) begin(ctx context.Context, b *buildv1.Build, w executor.Wor
 func rejected(err error) bool {
 	reason := apierrors.ReasonForError(err)
 	return reason == metav1.StatusReasonInvalid || reason == metav1.StatusReasonBadRequest || apierrors.IsRequestEntityTooLargeError(err)
+}
+
+// passes says whether an error tells of nothing that anybody has to mend: the API server
+// was not reached, is busy, or somebody else wrote at the same time. A webhook that does
+// not answer is an internal error.
+func passes(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return true
+	}
+	switch answer.Status().Reason {
+	case metav1.StatusReasonTimeout, metav1.StatusReasonServerTimeout, metav1.StatusReasonTooManyRequests, metav1.StatusReasonServiceUnavailable, metav1.StatusReasonConflict:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Controller) deletePod(ctx context.Context, pod *corev1.Pod) error {

@@ -1,8 +1,11 @@
 package executor
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -93,8 +96,15 @@ func TestFaults(t *testing.T) {
 				c.must(c.core.Tracker().Add(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "push"}}))
 				c.fail[request] = err
 				c.whole()
-				if b := c.now(); b.Status.Phase != "Complete" || b.Spec.Revision == nil || len(c.told()) != 2 {
+				if b := c.now(); b.Status.Phase != "Complete" || b.Spec.Revision == nil {
 					t.Errorf("status %+v", b.Status)
+				}
+				want := 2
+				if request == "create pods" && name == "500" {
+					want = 3 // FailedCreate
+				}
+				if events := c.told(); len(events) != want {
+					t.Errorf("events %q", events)
 				}
 				if left := c.fail[request]; left != nil && request != "get pods" {
 					t.Errorf("no %s was made", request)
@@ -216,7 +226,7 @@ func TestForeignPod(t *testing.T) {
 	c := newCluster(t, newBuild())
 	c.must(c.core.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName, UID: "other", OwnerReferences: []metav1.OwnerReference{{UID: "earlier"}}}}))
 	r := c.start()
-	if after, err := r.round(); err != nil || after == 0 || c.now().Status.Phase != "" {
+	if after, err := r.round(); err != nil || after == 0 || c.now().Status.Phase != "New" {
 		t.Errorf("after %v, error %v, status %+v", after, err, c.now().Status)
 	}
 	c.clock.SetTime(begin.Add(3 * time.Minute))
@@ -230,6 +240,9 @@ func TestForeignPod(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for text, refusal := range map[string]error{
 		"exceeded quota": apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, podName, errors.New("exceeded quota")),
+		// as the API server tells of a webhook that is to be asked and does not answer
+		"failed calling webhook": apierrors.NewInternalError(errors.New(`failed calling webhook "pods.example.com": failed to call webhook: Post "https://pods.example.svc:443/": connection refused`)),
+		"space exceeded":         &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: "etcdserver: mvcc: database space exceeded"}},
 		// as the API server tells of a webhook that gives no reason
 		"denied the request": &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusBadRequest, Message: "admission webhook denied the request"}},
 	} {
@@ -250,6 +263,37 @@ func TestRefused(t *testing.T) {
 			}
 			r.rest()
 			if s := c.now().Status; s.Phase != "Pending" || s.Reason != "" || s.Message != "" {
+				t.Errorf("status %+v", s)
+			}
+		})
+	}
+}
+
+// TestPassing: of what passes by itself nobody is told.
+func TestPassing(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	for name, passing := range map[string]error{
+		"timeout":           apierrors.NewTimeoutError("it took too long", 1),
+		"server timeout":    apierrors.NewServerTimeout(pods, "create", 1),
+		"too many requests": apierrors.NewTooManyRequests("slow down", 1),
+		"unavailable":       apierrors.NewServiceUnavailable("starting"),
+		"conflict":          apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "few", errors.New("the object has been modified")),
+		"connection":        &url.Error{Op: "Post", URL: "https://10.0.0.1:6443/", Err: errors.New("connection refused")},
+		"stopped":           context.Canceled,
+		"deadline":          fmt.Errorf("client rate limiter: %w", context.DeadlineExceeded),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, newBuild())
+			r := c.start()
+			c.fail["create pods"] = passing
+			if _, err := r.round(); !errors.Is(err, passing) {
+				t.Fatalf("error %v", err)
+			}
+			if got, events := c.took(), c.told(); len(got) > 0 || len(events) > 0 || c.now().Status.Phase != "" {
+				t.Errorf("writes %q, events %q", got, events)
+			}
+			r.rest()
+			if s := c.now().Status; s.Phase != "Pending" {
 				t.Errorf("status %+v", s)
 			}
 		})
