@@ -52,6 +52,8 @@ const (
 	// ReasonExtensionsFailed: packages that the MachineConfig asks for cannot be installed.
 	ReasonExtensionsFailed  = "ExtensionsFailed"
 	ReasonUnconfirmedDigest = "UnconfirmedDigest"
+	// ReasonBuildCancelled: somebody cancelled the pool's Build.
+	ReasonBuildCancelled = "BuildCancelled"
 	// ReasonCannotStart: the API server refuses the build's objects.
 	ReasonCannotStart = "CannotStartBuild"
 )
@@ -116,6 +118,7 @@ const (
 	EventBuildDeleted     = "BuildDeleted"
 	EventRebuildRequested = "RebuildRequested"
 	EventUnknownKey       = "UnknownKey"
+	EventUnusedKey        = "UnusedKey"
 	EventNotInImage       = "NotInImage"
 	// EventRendered: a rendered config was created.
 	EventRendered      = "RenderedConfigGenerated"

@@ -47,7 +47,8 @@ const (
 	// there is a pod for each; AnnotationArchitectures are all of them.
 	AnnotationArchitecture  = ownPrefix + "architecture"
 	AnnotationArchitectures = ownPrefix + "architectures"
-	// AnnotationRun is what the pods of one run have in common, and no other.
+	// AnnotationRun is what the pods of one run have in common, and no other. On the
+	// Dockerfile of what a Build builds it is that Build's UID.
 	AnnotationRun = ownPrefix + "run"
 	// AnnotationBuilder is one of the Builder values where that is not BuilderCustomPod.
 	AnnotationBuilder = ownPrefix + "builder"

@@ -86,7 +86,10 @@ type Observation struct {
 	// several parts it names those that the phase is about, separated by commas.
 	Object string
 	// UID of the run; empty without one.
-	UID   types.UID
+	UID types.UID
+	// Gone is the UID of the run that was started last, where it exists no more and the
+	// back-end can tell.
+	Gone  types.UID
 	Phase Phase
 	// Parts are the objects of a run that has one for each architecture, as far as
 	// they exist; none where it is one object.

@@ -28,7 +28,7 @@ var endStates = [...]string{stateSucceeded, stateFailed, stateInterrupted}
 var runFailures = []string{
 	api.ReasonBuildFailed, api.ReasonBuildTimedOut, api.ReasonOutOfMemory, api.ReasonOutOfStorage,
 	api.ReasonPullFailed, api.ReasonPushFailed, api.ReasonInvalidConfig, api.ReasonInvalidDockerfile,
-	api.ReasonInvalidRenderedConfig, api.ReasonExtensionsFailed, api.ReasonUnconfirmedDigest, reasonOther,
+	api.ReasonInvalidRenderedConfig, api.ReasonExtensionsFailed, api.ReasonUnconfirmedDigest, api.ReasonBuildCancelled, reasonOther,
 }
 
 // poolReasons are the reasons of a pool's conditions.

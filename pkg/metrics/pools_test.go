@@ -108,7 +108,7 @@ func TestKnownReasons(t *testing.T) {
 	reasons := []string{
 		api.ReasonBuildPending, api.ReasonWaitingForSlot, api.ReasonWaitingForRender, api.ReasonWaitingForRetry, api.ReasonWaitingForCleanup,
 		api.ReasonWaitingForRegistry, api.ReasonBuildPreparing, api.ReasonBuildRunning, api.ReasonBuildSucceeded, api.ReasonImageReused,
-		api.ReasonBuildFailed, api.ReasonBuildTimedOut, api.ReasonOutOfMemory, api.ReasonOutOfStorage, api.ReasonPullFailed, api.ReasonPushFailed,
+		api.ReasonBuildFailed, api.ReasonBuildTimedOut, api.ReasonOutOfMemory, api.ReasonOutOfStorage, api.ReasonPullFailed, api.ReasonPushFailed, api.ReasonBuildCancelled,
 		api.ReasonInvalidConfig, api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig, api.ReasonUnconfirmedDigest, api.ReasonCannotStart,
 	}
 	for _, reason := range reasons {

@@ -2,9 +2,11 @@ package osbuild
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile"
 )
 
@@ -57,4 +59,34 @@ func onlyInPods(in Inputs, custom *dockerfile.File) *Obstacle {
 // one that has an image already.
 func (d Desired) builtBy(b backend.Observation) bool {
 	return b.Builder == d.Request.Builder || b.Phase == backend.PhaseSucceeded
+}
+
+// unusedKeys warns of settings that say nothing to the builder.
+func unusedKeys(s buildconfig.Settings, builder string) []Warning {
+	if builder != api.BuilderOpenShift {
+		return nil
+	}
+	var unused []string
+	for _, setting := range []struct {
+		keys string
+		said bool
+	}{
+		{api.KeyBuildCache, s.BuildCache == api.BuildCacheRegistry},
+		{api.KeyBuildStoragePVC, s.StorageClaim != ""},
+		{api.KeyLayerCompression, s.LayerCompression == api.CompressionZstd},
+		{api.KeyBaseImagePollInterval, s.BaseImagePollInterval != 0},
+		{api.KeyBuildPodTolerations, len(s.Scheduling.Tolerations) > 0},
+		{api.KeyBuildPodPriorityClass, s.Scheduling.PriorityClassName != ""},
+		{strings.Join([]string{api.KeyHTTPProxy, api.KeyHTTPSProxy, api.KeyNoProxy}, ", "), !s.Proxy.Config.IsZero()},
+		{api.KeyProxySecretName, s.Proxy.SecretName != ""},
+	} {
+		if setting.said {
+			unused = append(unused, setting.keys)
+		}
+	}
+	if len(unused) == 0 {
+		return nil
+	}
+	return []Warning{{api.EventUnusedKey, fmt.Sprintf("ConfigMap/%s has keys that %s does not use: %s; let %s be %s, or leave them out",
+		api.ConfigMapBuildConfig, builder, strings.Join(unused, ", "), api.KeyImageBuilderType, api.BuilderCustomPod)}}
 }

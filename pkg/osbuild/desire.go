@@ -103,6 +103,7 @@ func Desire(in Inputs) Desired {
 		d.Config, d.Fingerprint = *in.Config, fingerprint(in, d.Request)
 		d.Request.ID = names.InputsHash(d.Fingerprint)
 		d.Request.ImageLabels[api.ImageLabelInputsHash] = names.ImageHash(d.Fingerprint)
+		d.Warnings = append(d.Warnings, unusedKeys(in.Settings, d.Request.Builder)...)
 	}
 	return d
 }

@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
+	"github.com/machine-os-builder/machine-os-builder/pkg/proxy"
 )
 
 // TestIdentity: what makes another image, and what does not.
@@ -169,6 +171,33 @@ func TestBuilder(t *testing.T) {
 		}
 		if other := Desire(inputs()); d.Request != nil && d.Request.ID != other.Request.ID {
 			t.Errorf("%s: the builder is an input of the image", name)
+		}
+	}
+}
+
+// TestKeysThatBuildsDoNotUse are told, each that says something.
+func TestKeysThatBuildsDoNotUse(t *testing.T) {
+	all := func(in *Inputs) {
+		in.Settings.BuildCache, in.Settings.StorageClaim, in.Settings.LayerCompression = api.BuildCacheRegistry, "bases", api.CompressionZstd
+		in.Settings.BaseImagePollInterval = time.Hour
+		in.Settings.Scheduling.Tolerations, in.Settings.Scheduling.PriorityClassName = []corev1.Toleration{{Key: "k"}}, "high"
+		in.Settings.Proxy = buildconfig.Proxy{Config: proxy.Config{HTTP: "http://proxy.example.com:3128"}, SecretName: "proxy"}
+	}
+	none := func(*Inputs) {}
+	served := func(in *Inputs) { in.BuildsServed = true }
+	for name, row := range map[string]struct {
+		says, builder func(*Inputs)
+		want          string
+	}{
+		"in a pod":          {all, none, ""},
+		"none, by a Build":  {none, served, ""},
+		"all, by a Build":   {all, served, "buildCache, buildStoragePVC, layerCompression, baseImagePollInterval, buildPodTolerations, buildPodPriorityClassName, httpProxy, httpsProxy, noProxy, proxySecretName; "},
+		"one, by a Build":   {func(in *Inputs) { in.Settings.StorageClaim = "bases" }, served, ": buildStoragePVC; let imageBuilderType be custom-pod-builder"},
+		"Builds by default": {func(in *Inputs) { in.Settings.Proxy.SecretName = "proxy" }, asked, "openshift-image-builder does not use: proxySecretName; "},
+	} {
+		d := Desire(inputs(row.says, row.builder))
+		if told := fmt.Sprint(d.Warnings); (len(d.Warnings) > 0) != (row.want != "") || !strings.Contains(told, row.want) || d.Request == nil {
+			t.Errorf("%s: %s", name, told)
 		}
 	}
 }

@@ -79,8 +79,11 @@ func beginnings(t *testing.T) []*visit {
 	failed := newWorld(1)
 	badly := failedWith(api.ReasonBuildFailed, "exit 1")
 	story{ends: []func(*backend.Observation){badly, badly}}.tell(t, failed, -1, unbroken)
+	byBuilds := newWorld(1)
+	byBuilds.asBuilds = true
 	return []*visit{
 		visited(newWorld(1), "nothing was done yet", nil),
+		visited(byBuilds, "nothing was done yet, and Builds build", nil),
 		visited(marked, "B was built after A, whose image is marked for deletion", nil),
 		visited(rebuilt, "A was built twice, and the first image is marked for deletion", nil),
 		visited(failed, "all tries failed", nil),

@@ -158,6 +158,7 @@ func (w *world) runMishaps(b backend.Observation) []happening {
 		out = append(out, happening{"somebody deletes the inputs of " + config, func(w *world) { w.lose(config, false) }})
 		if b.Phase != backend.PhaseNone {
 			add("is deleted by somebody", func(w *world) { w.lose(config, true) })
+			add("is gone at once", func(w *world) { w.builds[config] = withoutRun(b); delete(w.stranded, config) })
 		}
 	}
 	if !b.Phase.Active() || w.stranded[config] {
@@ -222,8 +223,14 @@ func (w *world) gone(of backend.Observation) {
 	delete(w.stranded, config)
 }
 
+// withoutRun is what is left of a build whose run is gone. That there was one only what
+// is left of a Build tells.
 func withoutRun(b backend.Observation) backend.Observation {
-	return backend.Observation{Pool: b.Pool, RenderedConfig: b.RenderedConfig, Builder: b.Builder, ID: b.ID, RebuildToken: b.RebuildToken, Object: b.Object}
+	left := backend.Observation{Pool: b.Pool, RenderedConfig: b.RenderedConfig, Builder: b.Builder, ID: b.ID, RebuildToken: b.RebuildToken, Object: b.Object}
+	if b.Builder == api.BuilderOpenShift {
+		left.Gone = b.UID
+	}
+	return left
 }
 
 func target(config string) func(*world) { return func(w *world) { w.target = config } }

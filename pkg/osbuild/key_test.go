@@ -45,7 +45,7 @@ type buildKey struct {
 	id                             string
 	pool                           types.UID
 	token                          string
-	attempt, run, digest           int
+	attempt, run, gone, digest     int
 	phase                          backend.Phase
 	reason                         string
 	deleting, runDeleting, strands bool
@@ -101,7 +101,7 @@ func (w *world) key() worldKey {
 		}
 		if b, ok := w.builds[config]; ok {
 			k.builds[i] = buildKey{
-				b.ID, b.Pool.UID, b.RebuildToken, b.Attempt, runs.of(string(b.UID)), images.of(pullspec(b.Result.Digest)), b.Phase, b.Reason,
+				b.ID, b.Pool.UID, b.RebuildToken, b.Attempt, runs.of(string(b.UID)), runs.of(string(b.Gone)), images.of(pullspec(b.Result.Digest)), b.Phase, b.Reason,
 				b.Deleting, b.RunDeleting, w.stranded[config], order.of(deadline(b)), order.of(overdueAt(b)),
 			}
 		}

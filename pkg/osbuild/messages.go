@@ -92,6 +92,9 @@ func finalMessage(s state) string {
 	if remedy := remedies[s.record.Reason]; remedy != "" {
 		message += "\nwhat to do: " + remedy
 	}
+	if s.record.Reason == api.ReasonBuildCancelled {
+		return message // its pod went with it
+	}
 	if s.current != nil && !s.current.Phase.Active() && s.current.Phase != backend.PhaseNone {
 		return message + "\nthe whole log: oc logs " + s.current.Object
 	}
@@ -122,6 +125,7 @@ var remedies = map[string]string{
 	api.ReasonInvalidRenderedConfig: "correct the MachineConfig that the message names",
 	api.ReasonExtensionsFailed: "correct spec.extensions and spec.kernelType of the MachineConfigs, or use the extensions image that belongs to the base image (" +
 		api.KeyBaseOSExtensionsContainerImage + " in ConfigMap/" + api.ConfigMapOSImageURL + "); when that has changed under the same name, " + tryAgain,
+	api.ReasonBuildCancelled:    tryAgain + ", or change an input; until then it is not tried again",
 	api.ReasonUnconfirmedDigest: "check that the registry keeps what is pushed to it, then " + tryAgain,
 }
 

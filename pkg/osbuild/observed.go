@@ -33,6 +33,9 @@ type Confirmation struct {
 	// Digest and InputsHash of the image, when it was found.
 	Digest     string
 	InputsHash string
+	// BaseName and BaseDigest are what the image says that it was built on: a pullspec,
+	// and what that named or, of an index, the image for one platform.
+	BaseName, BaseDigest string
 	// StepsDigest is of what the steps left that it was made of; empty for none.
 	StepsDigest string
 	// Members are the digests of an index's images.

@@ -59,6 +59,11 @@ func (n NextSteps) Starts() bool {
 	return slices.ContainsFunc(n.Actions, func(a Action) bool { _, ok := a.(StartBuild); return ok })
 }
 
+// TakesAsGone is true when the steps record that a run is gone which nobody saw go.
+func (n NextSteps) TakesAsGone() bool {
+	return slices.ContainsFunc(n.Actions, func(a Action) bool { w, ok := a.(WriteRecord); return ok && w.Run.Gone != "" })
+}
+
 // abandonAfter is how long a run may be overdue in going before it is abandoned.
 // On a node that is lost nothing confirms that it has stopped, and its name is
 // needed for the next one.
@@ -260,6 +265,10 @@ func reusedRecord(d Desired, o Observed, now time.Time) Record {
 	if before := o.record(d); before != nil && before.Outcome == Retrying {
 		r.Members = before.Members
 	}
+	// buildah names stages, too, where a Build made the image.
+	if o.Registry.BaseName == d.Request.BaseImage {
+		r.BaseDigest = o.Registry.BaseDigest
+	}
 	r.addMembers(d, o.Registry.Members)
 	return r
 }
@@ -270,6 +279,9 @@ func failedRecord(d Desired, s state, now time.Time) Record {
 	r.addMembers(d, s.current.Result.Members)
 	if r.Finished.IsZero() {
 		r.Finished = now
+	}
+	if r.Started.IsZero() {
+		r.Started = r.Finished
 	}
 	r.Outcome = Retrying
 	switch {
@@ -286,9 +298,9 @@ func failedRecord(d Desired, s state, now time.Time) Record {
 	return r
 }
 
-// hopeless are the reasons of a failed run that another try cannot change.
-// Settings are not among them: a Secret may be mended without new inputs.
-var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig, api.ReasonExtensionsFailed}
+// hopeless are the reasons of a failed run that another try cannot change, or that
+// nobody wants. Settings are not among them: a Secret may be mended without new inputs.
+var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedConfig, api.ReasonExtensionsFailed, api.ReasonBuildCancelled}
 
 // RebuildToken returns the token that a pool's inputs carry: the annotation's
 // while it asks for something, else the one that the target config was built

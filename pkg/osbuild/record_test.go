@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -177,6 +178,38 @@ func TestS20TriesAreCounted(t *testing.T) {
 		build(Desire(inputs(func(in *Inputs) { in.RebuildToken = "1" })), ends))
 	if after.Attempts != 1 || after.Interruptions != 0 {
 		t.Errorf("new inputs begin with %d tries and %d interruptions", after.Attempts, after.Interruptions)
+	}
+}
+
+// TestCancelledRunIsNotTriedAgain by itself: somebody did not want it.
+func TestCancelledRunIsNotTriedAgain(t *testing.T) {
+	d := Desire(inputs())
+	run := build(d, failedWith(api.ReasonBuildCancelled, "CancelledBuild: The build was cancelled by the user."))
+	r := next(t, d, nil, run)
+	if r.Outcome != Failed || !r.RetryAt.IsZero() || r.Reason != api.ReasonBuildCancelled {
+		t.Fatalf("record %+v", r)
+	}
+	o := Observed{Builds: []backend.Observation{run}, Records: []Record{r}}
+	conditions := Status(d, o, now)
+	if got, plan := verdictOf(t, conditions), Plan(d, o, now); got != "BuildFailed/BuildCancelled" || len(plan.Actions) > 0 || plan.RequeueAfter > 0 {
+		t.Errorf("%s, plan %q, again in %v", got, verbs(plan), plan.RequeueAfter)
+	}
+	message := find(conditions, mcfgv1.MachineConfigPoolBuildFailed).Message
+	if !strings.Contains(message, "cancelled by the user") || !strings.Contains(message, "what to do: ") || !strings.Contains(message, api.AnnotationRebuild) || strings.Contains(message, "log") {
+		t.Errorf("message %q", message)
+	}
+	for name, change := range map[string]func(*Inputs){
+		"a rebuild is asked for": func(in *Inputs) { in.RebuildToken = "again" },
+		"other inputs":           func(in *Inputs) { in.CustomDockerfile = "FROM configs AS final\nRUN other" },
+	} {
+		after := Desire(inputs(change))
+		if got := verbs(Plan(after, o, now)); got != "remove "+configA {
+			t.Errorf("%s: plan %q", name, got)
+		}
+		gone := Observed{Records: o.Records, Registry: &Confirmation{Image: after.Request.FinalImage}, Slots: Slots{Limit: 1}}
+		if got := verbs(Plan(after, gone, now)); got != "start" {
+			t.Errorf("%s, once it is gone: plan %q", name, got)
+		}
 	}
 }
 

@@ -99,6 +99,20 @@ func (s *state) runLost(d Desired) bool {
 	return false
 }
 
+// runGone is true for a run of the desired inputs that somebody deleted and that went
+// before anybody saw it go, until that is recorded.
+func (s *state) runGone() bool {
+	if s.current == nil || s.current.Gone == "" || s.record != nil && s.record.LastRun == s.current.Gone {
+		return false
+	}
+	run := *s.current
+	run.UID = run.Gone
+	s.current = &run
+	s.fail(api.ReasonBuildInterrupted, run.Object+" was deleted")
+	s.failure.interrupted = true
+	return true
+}
+
 // reusable is true when the inputs were built before and no newer run of them exists.
 func (s *state) reusable() bool {
 	return s.record != nil && s.record.Outcome == Succeeded &&
@@ -218,6 +232,7 @@ func (s *state) fromNothing(d Desired, o Observed, now time.Time) {
 	case o.reclaims(d):
 		s.kind = reclaiming
 	case (s.record == nil || s.record.Outcome == Retrying) && s.fromRegistry(d, o):
+	case s.runGone():
 	case !o.Slots.Free():
 		s.kind = queued
 	default:

@@ -225,9 +225,15 @@ func (w *world) end(d Desired, o Observed, a Action, how how) {
 		w.apply(d, a)
 	case partly:
 		// Inputs are there, the run is not.
+		gone := types.UID("")
+		if a, ok := a.(StartBuild); ok {
+			gone = w.builds[a.Request.RenderedConfig].Gone
+		}
 		w.apply(d, a)
 		if a, ok := a.(StartBuild); ok {
-			w.builds[a.Request.RenderedConfig] = withoutRun(w.builds[a.Request.RenderedConfig])
+			b := withoutRun(w.builds[a.Request.RenderedConfig])
+			b.Gone = gone
+			w.builds[a.Request.RenderedConfig] = b
 			w.started = w.started[:len(w.started)-1]
 		}
 	case refused:
@@ -338,7 +344,7 @@ func (w *world) record(d Desired, r Record) {
 	}
 	old := w.records[r.RenderedConfig]
 	if r.LastRun != "" && r.LastRun != old.LastRun {
-		if b := w.builds[r.RenderedConfig]; b.UID != r.LastRun || b.ID != r.InputsHash {
+		if b := w.builds[r.RenderedConfig]; cmp.Or(b.UID, b.Gone) != r.LastRun || b.ID != r.InputsHash {
 			w.forbid("the end of run %q of %q is recorded as that of %q", r.LastRun, b.ID, r.InputsHash)
 		}
 	}

@@ -2,8 +2,11 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,14 +140,23 @@ func (w *world) buildOf(config string) *buildv1.Build {
 // pushAs puts an image of a build's inputs into the registry and returns its digest.
 func (w *world) pushAs(config, inputs string) string {
 	w.t.Helper()
+	return w.pushImage(config, inputs, nil)
+}
+
+func (w *world) pushImage(config, inputs string, annotations map[string]string) string {
+	w.t.Helper()
 	image, err := random.Image(64, 1)
 	must(w.t, err)
 	image, err = mutate.Config(image, v1.Config{Labels: map[string]string{api.ImageLabelInputsHash: inputs}})
 	must(w.t, err)
+	annotated, ok := mutate.Annotations(image, annotations).(v1.Image)
+	if !ok {
+		w.t.Fatal("an annotated image is none")
+	}
 	ref, err := name.ParseReference(w.Registry + ":" + config)
 	must(w.t, err)
-	must(w.t, remote.Write(ref, image, remote.WithTransport(w.transport)))
-	digest, err := image.Digest()
+	must(w.t, remote.Write(ref, annotated, remote.WithTransport(w.transport)))
+	digest, err := annotated.Digest()
 	must(w.t, err)
 	return digest.String()
 }
@@ -176,6 +188,10 @@ func TestPoolBuiltByABuild(t *testing.T) {
 		}
 		return fmt.Errorf("it is there: %w", err)
 	})
+	objects := slices.DeleteFunc(w.Requests.Writes(), func(write string) bool { return strings.HasSuffix(write, "/events") })
+	if len(objects) > 10 {
+		t.Errorf("%d writes of objects for one build, want at most 10: %q", len(objects), objects)
+	}
 }
 
 // TestS13BuildWithoutADigest is a failure that says so.
@@ -189,6 +205,37 @@ func TestS13BuildWithoutADigest(t *testing.T) {
 	w.Start()
 	w.buildStatus(w.buildOf(config).Name, func(s *buildv1.BuildStatus) { complete(s, "") })
 	w.verdict("worker", mcfgv1.MachineConfigPoolBuildFailed, api.ReasonUnconfirmedDigest)
+}
+
+// TestCancelledBuild is not tried again until somebody asks for it.
+func TestCancelledBuild(t *testing.T) {
+	w := newWorld(t)
+	w.builds = true
+	const config = "rendered-worker-a1"
+	w.addPool("worker", config)
+	w.patchPool("worker", optIn)
+	w.Start()
+	b := w.buildOf(config)
+	w.buildStatus(b.Name, func(s *buildv1.BuildStatus) {
+		now := metav1.Now()
+		s.Phase, s.Reason, s.Message = buildv1.BuildPhaseCancelled, buildv1.StatusReasonCancelledBuild, "The build was cancelled by the user."
+		s.Cancelled, s.StartTimestamp, s.CompletionTimestamp = true, &now, &now
+	})
+	if message := w.verdict("worker", mcfgv1.MachineConfigPoolBuildFailed, api.ReasonBuildCancelled); !strings.Contains(message, api.AnnotationRebuild) {
+		t.Errorf("message %q", message)
+	}
+	w.patchPool("worker", fmt.Sprintf(`{"metadata":{"annotations":{%q:"1"}}}`, api.AnnotationRebuild))
+	w.eventually("another Build", func() error {
+		again, err := w.Admin.Build.BuildV1().Builds(namespace).Get(w.ctx, b.Name, metav1.GetOptions{})
+		if err == nil && again.UID == b.UID {
+			return errors.New("it is the same")
+		}
+		return err
+	})
+	b = w.buildOf(config)
+	digest := w.pushAs(config, b.Annotations[api.AnnotationInputsHash])
+	w.buildStatus(b.Name, func(s *buildv1.BuildStatus) { complete(s, digest) })
+	w.annotated("worker", config, digest)
 }
 
 // TestS10BuilderChanges: while a build runs it is stopped and begun again by the

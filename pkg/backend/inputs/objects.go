@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -82,12 +83,34 @@ func chunk(r buildspec.Request, i int) *corev1.ConfigMap {
 	return input(r, names.MachineConfigMap(r.RenderedConfig, i), api.KeyMachineConfig, r.MachineConfig.Chunks[i])
 }
 
-// dependents are the further ConfigMaps of a build, owned by its root.
-func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap {
+// dockerfiles are the ConfigMaps with the Dockerfile, owned by the root. run is what
+// the first of them tells of, if anything.
+func dockerfiles(r buildspec.Request, root *corev1.ConfigMap, run types.UID) []*corev1.ConfigMap {
 	var inputs []*corev1.ConfigMap
 	for i, text := range r.DockerfileChunks() {
-		inputs = append(inputs, input(r, names.DockerfileMap(r.RenderedConfig, i), api.KeyDockerfile, text))
+		cm := input(r, names.DockerfileMap(r.RenderedConfig, i), api.KeyDockerfile, text)
+		cm.OwnerReferences = ownedBy(root)
+		if i == 0 && run != "" {
+			cm.Annotations[api.AnnotationRun] = string(run)
+		}
+		inputs = append(inputs, cm)
 	}
+	return inputs
+}
+
+// runOf is the run that a build's first ConfigMap with its Dockerfile tells of; empty
+// for any other.
+func runOf(cm *corev1.ConfigMap) types.UID {
+	if cm.Name != names.DockerfileMap(cm.Annotations[api.AnnotationRenderedConfig], 0) {
+		return ""
+	}
+	return types.UID(cm.Annotations[api.AnnotationRun])
+}
+
+// dependents are the further ConfigMaps of a build but those with the Dockerfile,
+// owned by its root.
+func dependents(r buildspec.Request, root *corev1.ConfigMap) []*corev1.ConfigMap {
+	var inputs []*corev1.ConfigMap
 	for i := 1; i < len(r.MachineConfig.Chunks); i++ {
 		inputs = append(inputs, chunk(r, i))
 	}

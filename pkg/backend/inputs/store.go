@@ -9,8 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
@@ -30,19 +32,29 @@ func New(client kubernetes.Interface, informers *kube.Informers, namespace, buil
 	return &Store{client: client, informers: informers, namespace: namespace, builder: builder}
 }
 
-// Ensure makes the inputs of a build and returns its root. It fails as
-// backend.Backend's Start does.
+// Ensure makes the inputs of a build but its Dockerfile, and returns its root. It
+// fails as backend.Backend's Start does.
 func (s *Store) Ensure(ctx context.Context, r buildspec.Request) (*corev1.ConfigMap, error) {
 	root, err := s.ensure(ctx, r, Root(r))
 	if err != nil {
 		return nil, err
 	}
-	for _, cm := range dependents(r, root) {
+	return root, s.ensureAll(ctx, r, dependents(r, root))
+}
+
+// EnsureDockerfile makes the Dockerfile of a build, which tells of a run, if there is
+// one already: made last, it says that the run was there.
+func (s *Store) EnsureDockerfile(ctx context.Context, r buildspec.Request, root *corev1.ConfigMap, run types.UID) error {
+	return s.ensureAll(ctx, r, dockerfiles(r, root, run))
+}
+
+func (s *Store) ensureAll(ctx context.Context, r buildspec.Request, all []*corev1.ConfigMap) error {
+	for _, cm := range all {
 		if _, err := s.ensure(ctx, r, cm); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return root, nil
+	return nil
 }
 
 func (s *Store) ensure(ctx context.Context, r buildspec.Request, want *corev1.ConfigMap) (*corev1.ConfigMap, error) {
@@ -58,11 +70,17 @@ func (s *Store) ensure(ctx context.Context, r buildspec.Request, want *corev1.Co
 	if err != nil {
 		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
 	}
-	if err := Mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil || reflect.DeepEqual(have.Data, want.Data) {
-		return have, err
+	if err := Mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
+		return nil, err
 	}
-	// Somebody has edited it.
+	if reflect.DeepEqual(have.Data, want.Data) && runOf(have) == runOf(want) {
+		return have, nil
+	}
+	// Somebody has edited it, or it tells of an earlier try.
 	have.Data = want.Data
+	if run := runOf(want); run != "" {
+		have.Annotations[api.AnnotationRun] = string(run)
+	}
 	mended, err := client.Update(ctx, have, metav1.UpdateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("mending build input %q: %w", want.Name, err)
@@ -76,6 +94,19 @@ func (s *Store) Roots(pool string) []*corev1.ConfigMap {
 	return slices.DeleteFunc(s.informers.BuildMapsOf(pool), func(cm *corev1.ConfigMap) bool {
 		return !s.holds(cm)
 	})
+}
+
+// Runs are the runs of a pool that the inputs of builds tell of, by their roots' UIDs.
+func (s *Store) Runs(pool string) map[types.UID]types.UID {
+	runs := map[types.UID]types.UID{}
+	for _, cm := range s.informers.BuildMapsOf(pool) {
+		if run := runOf(cm); run != "" {
+			for _, owner := range cm.OwnerReferences {
+				runs[owner.UID] = run
+			}
+		}
+	}
+	return runs
 }
 
 func (s *Store) holds(cm *corev1.ConfigMap) bool {

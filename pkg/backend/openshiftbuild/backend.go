@@ -73,17 +73,18 @@ func (b *Backend) Watch(notify func(before, after *backend.Observation)) error {
 // List implements backend.Backend.
 func (b *Backend) List(ctx context.Context, pool string, live bool) ([]backend.Observation, error) {
 	// What the cache holds of a kind that is not served any more is gone.
-	if !b.cached.Served() {
-		return observe(b.inputs.Roots(pool), nil), nil
-	}
-	builds := b.cached.Of(pool)
-	if live {
+	var builds []*buildv1.Build
+	switch {
+	case !b.cached.Served():
+	case live:
 		var err error
 		if builds, err = b.live(ctx, pool); err != nil {
 			return nil, err
 		}
+	default:
+		builds = b.cached.Of(pool)
 	}
-	return observe(b.inputs.Roots(pool), builds), nil
+	return observe(b.inputs.Roots(pool), b.inputs.Runs(pool), builds), nil
 }
 
 // live reads the Builds of a pool's runs from the API server.
@@ -144,7 +145,16 @@ func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, er
 	if err != nil {
 		return "", err
 	}
-	want := run(r, root, given)
+	uid, err := b.ensureRun(ctx, r, run(r, root, given))
+	if err != nil {
+		return "", err
+	}
+	// A Build takes its Dockerfile with it. The ConfigMap is for people, and outlives a
+	// Build that somebody deletes, which nothing holds back.
+	return uid, b.inputs.EnsureDockerfile(ctx, r, root, uid)
+}
+
+func (b *Backend) ensureRun(ctx context.Context, r buildspec.Request, want *buildv1.Build) (types.UID, error) {
 	client := b.builds.BuildV1().Builds(b.namespace)
 	made, err := client.Create(ctx, want, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {

@@ -7,6 +7,7 @@ import (
 
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -18,14 +19,19 @@ import (
 // most: Kubernetes' default.
 const podGrace = 30 * time.Second
 
-// observe joins the root and the Build of each build; either may be missing.
-func observe(roots []*corev1.ConfigMap, builds []*buildv1.Build) []backend.Observation {
+// observe joins the root and the Build of each build; either may be missing. runs are
+// what was started last, by the UIDs of roots.
+func observe(roots []*corev1.ConfigMap, runs map[types.UID]types.UID, builds []*buildv1.Build) []backend.Observation {
 	joined := inputs.Join(Kind, roots)
+	for _, root := range roots {
+		joined.Of(root.ObjectMeta).Gone = runs[root.UID]
+	}
 	for _, build := range builds {
 		if !inputs.IsRun(build.ObjectMeta) {
 			continue
 		}
 		o := joined.Of(build.ObjectMeta)
+		o.Gone = ""
 		o.RunDeleting = build.DeletionTimestamp != nil && !o.Deleting
 		o.Deleting = o.Deleting || build.DeletionTimestamp != nil
 		observeBuild(o, build)
@@ -43,7 +49,7 @@ func observeOne(build *buildv1.Build) *backend.Observation {
 	if build == nil || !inputs.IsRun(build.ObjectMeta) {
 		return nil
 	}
-	return &observe(nil, []*buildv1.Build{build})[0]
+	return &observe(nil, nil, []*buildv1.Build{build})[0]
 }
 
 func observeBuild(o *backend.Observation, build *buildv1.Build) {
@@ -95,6 +101,8 @@ var reasons = map[buildv1.StatusReason]string{
 	buildv1.StatusReasonPullBuilderImageFailed:    api.ReasonPullFailed,
 	buildv1.StatusReasonFetchImageContentFailed:   api.ReasonPullFailed,
 	buildv1.StatusReasonPushImageToRegistryFailed: api.ReasonPushFailed,
+	// We delete a Build and never cancel one, so that somebody else did.
+	buildv1.StatusReasonCancelledBuild: api.ReasonBuildCancelled,
 }
 
 // observeFailure names what ended a Build: the cluster, a limit, or the build.
@@ -116,7 +124,7 @@ func observeFailure(o *backend.Observation, build *buildv1.Build) {
 		o.Message = fmt.Sprintf("%s; write less in the Dockerfile, or raise limits.ephemeral-storage in %s of ConfigMap %s",
 			strings.TrimRight(o.Message, ". "), api.KeyBuildPodResources, api.ConfigMapBuildConfig)
 	case o.Reason == api.ReasonOutOfMemory:
-		o.Message += fmt.Sprintf("; raise limits.memory with %s", api.KeyBuildPodResources)
+		o.Message = fmt.Sprintf("%s; raise limits.memory with %s", strings.TrimRight(o.Message, ". "), api.KeyBuildPodResources)
 	case timedOut(build):
 		o.Reason = api.ReasonBuildTimedOut
 		o.Message = fmt.Sprintf("the build did not end within %s=%ds", api.KeyBuildTimeout, *build.Spec.CompletionDeadlineSeconds)

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -90,17 +91,17 @@ func TestObserve(t *testing.T) {
 		"a step failed":         {logged, backend.PhaseFailed, api.ReasonBuildFailed, "Dockerfile build strategy has failed.", "", 2},
 		"pull":                  {failed(buildv1.StatusReasonPullBuilderImageFailed, "x"), backend.PhaseFailed, api.ReasonPullFailed, "x", "", 0},
 		"push":                  {failed(buildv1.StatusReasonPushImageToRegistryFailed, "x"), backend.PhaseFailed, api.ReasonPushFailed, "x", "", 0},
-		"out of memory":         {failed(buildv1.StatusReasonOutOfMemoryKilled, "x"), backend.PhaseFailed, api.ReasonOutOfMemory, api.KeyBuildPodResources, "", 0},
+		"out of memory":         {failed(buildv1.StatusReasonOutOfMemoryKilled, "x."), backend.PhaseFailed, api.ReasonOutOfMemory, "x; raise limits.memory with " + api.KeyBuildPodResources, "", 0},
 		"time":                  {late, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", "", 0},
 		"generic, in time":      {failed(buildv1.StatusReasonGenericBuildFailed, "x"), backend.PhaseFailed, api.ReasonBuildFailed, "x", "", 0},
 		"S23: pod deleted":      {ended(buildv1.BuildPhaseError, buildv1.StatusReasonBuildPodDeleted, "x"), backend.PhaseInterrupted, api.ReasonBuildInterrupted, "x", "", 0},
 		"S23: evicted":          {failed(buildv1.StatusReasonBuildPodEvicted, "The node was low on resource: memory."), backend.PhaseInterrupted, api.ReasonBuildInterrupted, "low on", "", 0},
 		"evicted for its disk":  {failed(buildv1.StatusReasonBuildPodEvicted, `Usage of EmptyDir volume "storage" exceeds the limit "20Gi".`), backend.PhaseFailed, api.ReasonOutOfStorage, "limits.ephemeral-storage", "", 0},
-		"cancelled":             {ended(buildv1.BuildPhaseCancelled, buildv1.StatusReasonCancelledBuild, "The build was cancelled by the user."), backend.PhaseFailed, api.ReasonBuildFailed, "cancelled by the user", "", 0},
+		"cancelled":             {ended(buildv1.BuildPhaseCancelled, buildv1.StatusReasonCancelledBuild, "The build was cancelled by the user."), backend.PhaseFailed, api.ReasonBuildCancelled, "cancelled by the user", "", 0},
 		"a phase of the future": {buildv1.BuildStatus{Phase: "Odd", Message: "x"}, backend.PhaseFailed, api.ReasonBuildFailed, "x", "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := observe(nil, []*buildv1.Build{made(row.status)})[0]
+			o := observe(nil, nil, []*buildv1.Build{made(row.status)})[0]
 			if o.Phase != row.phase || o.Reason != row.reason || !strings.Contains(o.Message, row.says) || (row.says == "") != (o.Message == "") {
 				t.Errorf("%s, %s: %q", o.Phase, o.Reason, o.Message)
 			}
@@ -122,19 +123,30 @@ func TestObserveWhatABuildIs(t *testing.T) {
 		Object: "build/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Created: at.Time, Started: at.Add(time.Second),
 	}
 	root := inputs.Root(r)
-	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{root}, []*buildv1.Build{b})); diff != "" {
+	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{root}, nil, []*buildv1.Build{b})); diff != "" {
 		t.Errorf("build:\n%s", diff)
 	}
 	b.DeletionTimestamp = &at
-	if o := observe([]*corev1.ConfigMap{root}, []*buildv1.Build{b})[0]; !o.Deleting || !o.RunDeleting || !o.GoneBy.Equal(at.Add(podGrace)) {
+	if o := observe([]*corev1.ConfigMap{root}, nil, []*buildv1.Build{b})[0]; !o.Deleting || !o.RunDeleting || !o.GoneBy.Equal(at.Add(podGrace)) {
 		t.Errorf("deleted: %+v", o)
 	}
+	root.UID = "root-1"
+	runs := map[types.UID]types.UID{"root-1": "run-1", "root-0": "run-0"}
+	if o := observe([]*corev1.ConfigMap{root}, runs, []*buildv1.Build{b})[0]; o.UID != "run-1" || o.Gone != "" {
+		t.Errorf("S23: a Build that is there is gone: %+v", o)
+	}
+	if o := observe([]*corev1.ConfigMap{root}, runs, nil)[0]; o.UID != "" || o.Gone != "run-1" || o.Phase != backend.PhaseNone {
+		t.Errorf("S23: a Build that is gone: %+v", o)
+	}
+	if o := observe([]*corev1.ConfigMap{root}, nil, nil)[0]; o.Gone != "" {
+		t.Errorf("a Build that never was is gone: %+v", o)
+	}
 	root.DeletionTimestamp = &at
-	if o := observe([]*corev1.ConfigMap{root}, []*buildv1.Build{b})[0]; !o.Deleting || o.RunDeleting {
+	if o := observe([]*corev1.ConfigMap{root}, nil, []*buildv1.Build{b})[0]; !o.Deleting || o.RunDeleting {
 		t.Errorf("deleted with its inputs: %+v", o)
 	}
 	stranger := &buildv1.Build{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{api.LabelBuildPod: ""}}}
-	if got := observe(nil, []*buildv1.Build{stranger}); len(got) != 0 || observeOne(stranger) != nil || observeOne(nil) != nil {
+	if got := observe(nil, nil, []*buildv1.Build{stranger}); len(got) != 0 || observeOne(stranger) != nil || observeOne(nil) != nil {
 		t.Errorf("somebody's Build is taken for ours: %+v", got)
 	}
 }

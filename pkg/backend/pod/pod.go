@@ -133,6 +133,9 @@ func (b *Backend) Start(ctx context.Context, r buildspec.Request) (types.UID, er
 	if err != nil {
 		return "", err
 	}
+	if err := b.inputs.EnsureDockerfile(ctx, r, root, ""); err != nil {
+		return "", err
+	}
 	if len(r.Architectures) > 0 {
 		return b.ensureParts(ctx, r, root)
 	}

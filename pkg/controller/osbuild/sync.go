@@ -61,15 +61,15 @@ func (c *Controller) carryOut(ctx context.Context, v *view, next osbuild.NextSte
 	return next.RequeueAfter, errors.Join(err, c.writeStatus(ctx, v, done))
 }
 
-// look observes a pool and plans. A plan that starts a build costs, so it is
-// made again from a live read.
+// look observes a pool and plans. A plan that starts a build costs, and one that takes
+// a run for gone may be a cache that is behind: they are made again from a live read.
 func (c *Controller) look(ctx context.Context, name string) (*view, osbuild.NextSteps, error) {
 	v, err := c.observe(ctx, name, false)
 	if v == nil || err != nil {
 		return v, osbuild.NextSteps{}, err
 	}
 	next := v.plan()
-	if !next.Starts() && !c.queue.holds(name) {
+	if !next.Starts() && !next.TakesAsGone() && !c.queue.holds(name) {
 		return v, next, nil
 	}
 	if v, err = c.observe(ctx, name, true); v == nil || err != nil {
