@@ -34,6 +34,7 @@ type flags struct {
 	architecture, run                     string
 	architectures                         []string
 	baseDir, layerDir                     string
+	removedFile, rootDir                  string
 	keptImagesDir                         string
 	keptImagesHold                        time.Duration
 }
@@ -120,6 +121,14 @@ func labelFlags(set *pflag.FlagSet, f *flags) {
 func layFlags(set *pflag.FlagSet, f *flags) {
 	set.StringVar(&f.baseDir, "base-dir", "", "root of the base image's file system")
 	set.StringVar(&f.layerDir, "layer-dir", "", "directory to make, with the config layer's files")
+}
+
+func removedFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.removedFile, "removed-file", "", "file with the paths that the config layer removes")
+}
+
+func rootFlags(set *pflag.FlagSet, f *flags) {
+	set.StringVar(&f.rootDir, "root-dir", "", "root of the file system that they are removed from")
 }
 
 // check validates all flags and returns the labels.

@@ -68,9 +68,15 @@ var commands = []commandSpec{
 	},
 	{
 		name: "lay", about: "write the config layer's files for a base image that is mounted, as in a step of a Dockerfile",
-		steps: imagebuilder.LaySteps, groups: []group{machineConfigFlags, layFlags},
-		required: []string{"machine-config-dir", "machine-config-sha256", "base-dir", "layer-dir"},
+		steps: imagebuilder.LaySteps, groups: []group{machineConfigFlags, layFlags, removedFlags},
+		required: []string{"machine-config-dir", "machine-config-sha256", "base-dir", "layer-dir", "removed-file"},
 		bind:     bindLay,
+	},
+	{
+		name: "remove", about: "take away what the config layer removes, before its files are copied",
+		steps: imagebuilder.RemoveSteps, groups: []group{removedFlags, rootFlags},
+		required: []string{"removed-file", "root-dir"},
+		bind:     bindRemove,
 	},
 }
 
@@ -199,8 +205,14 @@ func bindPush(f *flags, labels map[string]string) func(context.Context, *steplog
 func bindLay(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
 	return func(ctx context.Context, progress *steplog.Progress) (buildspec.Result, error) {
 		return imagebuilder.Lay(ctx, imagebuilder.LayOptions{
-			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, BaseDir: f.baseDir, LayerDir: f.layerDir,
+			MachineConfigDir: f.machineConfigDir, MachineConfigSHA256: f.machineConfigSHA256, BaseDir: f.baseDir, LayerDir: f.layerDir, RemovedFile: f.removedFile,
 		}, progress)
+	}
+}
+
+func bindRemove(f *flags, _ map[string]string) func(context.Context, *steplog.Progress) (buildspec.Result, error) {
+	return func(ctx context.Context, p *steplog.Progress) (buildspec.Result, error) {
+		return imagebuilder.Remove(ctx, imagebuilder.RemoveOptions{RemovedFile: f.removedFile, RootDir: f.rootDir}, p)
 	}
 }
 

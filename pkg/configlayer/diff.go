@@ -240,3 +240,11 @@ func (b *build) loadChanged(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Removes says what a member of a layer removes, by its name in the archive; false
+// for one that removes nothing.
+func Removes(member string) (removed string, isWhiteout bool) {
+	dir, base := path.Split(member)
+	name, isWhiteout := strings.CutPrefix(base, whiteoutPrefix)
+	return dir + name, isWhiteout
+}

@@ -75,7 +75,7 @@ func (c InContext) stage(base string) (text, again string, err error) {
 	}
 	text = strings.NewReplacer("{{ .Builder }}", c.BuilderImage, "{{ .BuilderStage }}", stageBuilder, "{{ .Copies }}", copies.String(),
 		"{{ .Base }}", base, "{{ .SHA256 }}", c.SHA256, "{{ .Stage }}", StageConfigs).Replace(contextTemplate)
-	return text, text[strings.LastIndex(text, "COPY "):], nil
+	return text, text[strings.LastIndex(text, "RUN "):], nil
 }
 
 // stepOfPackages is the number of the RUN that installs packages, in its stage.

@@ -28,11 +28,13 @@ type LayOptions struct {
 	BaseDir string
 	// LayerDir gets the config layer's files; it must not exist.
 	LayerDir string
+	// RemovedFile gets what the layer removes, for Remove. A whiteout (OCI image
+	// specification, "Representing Changes") cannot be copied: where it lies, it hides.
+	RemovedFile string
 }
 
 // Lay writes the files of the config layer, made for a base image whose file system
-// is mounted, where a Dockerfile can copy them from. What the layer removes is in
-// them as a whiteout (OCI image specification, "Representing Changes").
+// is mounted, where a Dockerfile can copy them from.
 func Lay(ctx context.Context, options LayOptions, progress *steplog.Progress) (result buildspec.Result, err error) {
 	defer func() { result.Timings = progress.Timings() }()
 	progress.Step("inputs", "reading the MachineConfig and the base image's files")
@@ -61,10 +63,14 @@ func Lay(ctx context.Context, options LayOptions, progress *steplog.Progress) (r
 	for _, warning := range layer.Warnings() {
 		progress.Note("warning: %s", warning)
 	}
-	if err := extract(layer, options.LayerDir); err != nil {
+	removed, err := extract(layer, options.LayerDir)
+	if err == nil {
+		err = writeRemoved(options.RemovedFile, removed)
+	}
+	if err != nil {
 		return result, fmt.Errorf("writing the config layer: %w", err)
 	}
-	progress.Done("%s", steplog.Plural(layer.Len(), "file"))
+	progress.Done("%s, %d removed", steplog.Plural(layer.Len()-len(removed), "file"), len(removed))
 	result.Succeeded = true
 	return result, nil
 }
@@ -197,14 +203,14 @@ func xattr(file, name string) (string, error) {
 	return string(value[:n]), nil
 }
 
-// extract writes a layer's members as files.
-func extract(layer layerWriter, dir string) error {
+// extract writes a layer's members as files, and returns the paths that it removes.
+func extract(layer layerWriter, dir string) (removed []string, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // it becomes the root of an image
-		return err
+		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = root.Close() }()
 	out, in := io.Pipe()
@@ -218,10 +224,14 @@ func extract(layer layerWriter, dir string) error {
 			break
 		}
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if gone, isWhiteout := configlayer.Removes(header.Name); isWhiteout {
+			removed = append(removed, gone)
+			continue
 		}
 		if err := writeMember(root, header, members); err != nil {
-			return fmt.Errorf("%s: %w", header.Name, err)
+			return nil, fmt.Errorf("%s: %w", header.Name, err)
 		}
 		headers = append(headers, header)
 	}
@@ -229,11 +239,11 @@ func extract(layer layerWriter, dir string) error {
 	for _, header := range headers {
 		if header.Typeflag == tar.TypeDir || header.Typeflag == tar.TypeReg {
 			if err := root.Chtimes(filepath.Clean(header.Name), header.ModTime, header.ModTime); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return removed, nil
 }
 
 func writeMember(root *os.Root, header *tar.Header, content io.Reader) error {

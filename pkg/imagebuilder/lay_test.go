@@ -115,13 +115,13 @@ func files(t *testing.T, dir string) map[string]string {
 
 func (in *inputs) lay(base, layer string) error {
 	_, err := Lay(context.Background(), LayOptions{
-		MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256, BaseDir: base, LayerDir: layer,
+		MachineConfigDir: filepath.Join(in.dir, "config"), MachineConfigSHA256: in.sha256, BaseDir: base, LayerDir: layer, RemovedFile: layer + ".removed",
 	}, steplog.NewProgress(&in.log, LaySteps, time.Now))
 	return err
 }
 
-// TestLay: what lies under a link of the base lands where it points, what is
-// removed becomes a whiteout, and the base stays as it is.
+// TestLay: what lies under a link of the base lands where it points, no whiteout lies
+// among the files, and the base stays as it is.
 func TestLay(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -140,7 +140,7 @@ func TestLay(t *testing.T) {
 	want := map[string]string{
 		"/etc": "drwxr-xr-x", "/etc/base": "-rw-r----- baseadded", "/etc/gone": "-rw-r--r-- file", "/etc/hosts": "-rw-r--r-- hosts",
 		"/etc/machine-config-daemon": "drwxr-xr-x", "/etc/new": "drwxrwxrwx",
-		"/etc/systemd": "drwxr-xr-x", "/etc/systemd/system": "drwxr-xr-x", "/etc/systemd/system/.wh.a.target.wants": "---------- ",
+		"/etc/systemd": "drwxr-xr-x", "/etc/systemd/system": "drwxr-xr-x",
 		"/etc/systemd/system-preset": "drwxr-xr-x", "/etc/systemd/system-preset/20-ignition.preset": "-rw-r--r-- disable gone.service\n", "/etc/link": "Lrwxrwxrwx -> base",
 		"/var": "dtrwxr-xr-x", "/var/usrlocal": "drwxr-xr-x", "/var/usrlocal/tool": "-rwxr-xr-x tool",
 	}
@@ -150,8 +150,60 @@ func TestLay(t *testing.T) {
 	if diff := cmp.Diff(before, files(t, base)); diff != "" {
 		t.Errorf("base:\n%s", diff)
 	}
+	_, err := Remove(t.Context(), RemoveOptions{RemovedFile: layer + ".removed", RootDir: base}, steplog.NewProgress(&in.log, RemoveSteps, time.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range before {
+		if strings.HasPrefix(name, "/etc/systemd/system/a.target.wants") {
+			delete(before, name)
+		}
+	}
+	if diff := cmp.Diff(before, files(t, base)); diff != "" {
+		t.Errorf("base, without what the config removes:\n%s", diff)
+	}
 	if !bytes.Contains(in.log.Bytes(), []byte("rendered-worker-1")) {
 		t.Errorf("log:\n%s", in.log.String())
+	}
+}
+
+// TestRemove: what is gone already is no fault, what is not said is, and nothing beyond
+// the root is taken away.
+func TestRemove(t *testing.T) {
+	there := t.TempDir()
+	root, outside := filepath.Join(there, "root"), filepath.Join(there, "outside")
+	for _, dir := range []string{root, outside} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../outside", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		removes []string
+		want    string
+	}{
+		"nothing":          {nil, ""},
+		"gone already":     {[]string{"etc/gone", "a b\nc"}, ""},
+		"beyond the root":  {[]string{"link/../outside"}, "escapes"},
+		"through the link": {[]string{"link/x"}, "escapes"},
+	} {
+		file := filepath.Join(there, "removed")
+		if err := writeRemoved(file, row.removes); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Remove(t.Context(), RemoveOptions{RemovedFile: file, RootDir: root}, steplog.NewProgress(&bytes.Buffer{}, RemoveSteps, time.Now))
+		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Error(err)
+	}
+	_, err := Remove(t.Context(), RemoveOptions{RemovedFile: filepath.Join(there, "none"), RootDir: root}, steplog.NewProgress(&bytes.Buffer{}, RemoveSteps, time.Now))
+	if err == nil || !strings.Contains(err.Error(), "what the config removes") {
+		t.Errorf("without a list: error %v", err)
 	}
 }
 

@@ -11,4 +11,6 @@ const (
 	// JoinSteps are those of a push into an index.
 	JoinSteps = 3
 	LaySteps  = 2
+	// RemoveSteps are those of Remove.
+	RemoveSteps = 1
 )
