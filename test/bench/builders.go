@@ -70,5 +70,8 @@ func (b *bench) buildersTable() figure.Table {
 			figure.Row{What: "– " + kind.name + ": pod ended to annotation", Unit: "s", Samples: of(kind.builds, between(measure.PodEnded, measure.Annotated))},
 		)
 	}
-	return figure.Table{Title: "The same pool and Dockerfile, in a pod and by a Build", Rows: rows}
+	return figure.Table{
+		Title: "The same pool and Dockerfile, in a pod and by a Build", Rows: rows,
+		Notes: []string{bound("In a pod", b.byPod)},
+	}
 }

@@ -48,7 +48,6 @@ func (b *bench) edits(ctx context.Context) error {
 }
 
 func (b *bench) editsTable() figure.Table {
-	moved := func(m measure.Build) float64 { return float64(m.Moved()) / (1 << 20) }
 	cold, warm := b.coldEdit, b.warmEdit
 	return figure.Table{
 		Title: "An edit of a custom Dockerfile whose steps are kept",
@@ -59,8 +58,9 @@ func (b *bench) editsTable() figure.Table {
 			{What: "cold: the builder's own work", Unit: "s", Samples: of(cold, measure.Build.Work)},
 			{What: "warm: the builder's own work", Unit: "s", Samples: of(warm, measure.Build.Work)},
 			{What: "warm against cold", Unit: "×", Samples: of(warm, measure.Build.Work).Over(of(cold, measure.Build.Work))},
-			{What: "cold: bytes moved by the pod", Unit: "MiB", Samples: of(cold, moved)},
-			{What: "warm: bytes moved by the pod", Unit: "MiB", Samples: of(warm, moved)},
+			{What: "cold: bytes moved by the pod", Unit: "KiB", Samples: of(cold, moved)},
+			{What: "warm: bytes moved by the pod", Unit: "KiB", Samples: of(warm, moved)},
 		}, breakdown(warm)...),
+		Notes: []string{bound("Cold", cold), bound("Warm", warm)},
 	}
 }

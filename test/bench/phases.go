@@ -26,6 +26,7 @@ type bench struct {
 
 	firstConfigOnly    measure.Build
 	configOnly, oneRun []measure.Build
+	changed            []measure.Build
 	overlay, vfs       figure.Samples
 	countedConfigOnly  counted
 	countedOneRun      counted
@@ -98,17 +99,16 @@ func (b *bench) rounds(ctx context.Context) error {
 		if err := b.session.PushTo(ctx, known); err != nil {
 			return err
 		}
-		build, err := b.build(ctx, fmt.Sprintf("config-only-%d", n))
-		if err != nil {
+		if err := b.configAndChange(ctx, fmt.Sprintf("config-only-%d", n)); err != nil {
 			return err
 		}
-		b.configOnly = append(b.configOnly, build)
 
 		pool := fmt.Sprintf("one-run-%d", n)
 		if err := b.session.PushTo(ctx, fmt.Sprintf("new-%d", n), pool); err != nil {
 			return err
 		}
-		if build, err = b.build(ctx, pool); err != nil {
+		build, err := b.build(ctx, pool)
+		if err != nil {
 			return err
 		}
 		b.oneRun = append(b.oneRun, build)
@@ -121,6 +121,22 @@ func (b *bench) rounds(ctx context.Context) error {
 		b.overlay, b.vfs = append(b.overlay, overlay), append(b.vfs, vfs)
 	}
 	return nil
+}
+
+// configAndChange builds a new pool, and then another config for it.
+func (b *bench) configAndChange(ctx context.Context, pool string) error {
+	first, err := b.session.Run(ctx, pool)
+	if err != nil {
+		return err
+	}
+	changed, err := b.session.Change(ctx, pool, first)
+	if err != nil {
+		return err
+	}
+	b.say("  %s: %.2f s from label to image, of which %.2f s the builder's work; another config %.2f s and %.2f s", pool,
+		labelToImage(first), first.Work(), labelToImage(changed), changed.Work())
+	b.configOnly, b.changed = append(b.configOnly, first), append(b.changed, changed)
+	return b.session.Remove(ctx, pool)
 }
 
 // countWrites puts a controller whose requests are counted in the place of the

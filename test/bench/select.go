@@ -24,7 +24,7 @@ func one(table func(*bench) figure.Table) func(*bench) []figure.Table {
 // phases in the order that they run, since one leaves to the next a cluster with a history.
 var phases = []phase{
 	{"rounds", "rounds", (*bench).rounds, func(b *bench) []figure.Table {
-		return []figure.Table{b.configOnlyTable(), b.oneRunTable(), b.podTable()}
+		return []figure.Table{b.configOnlyTable(), b.changeTable(), b.oneRunTable(), b.podTable()}
 	}},
 	{"order", "new configs on known steps", (*bench).orders, one((*bench).ordersTable)},
 	{"cache", "edits of a Dockerfile whose steps are kept", (*bench).edits, one((*bench).editsTable)},

@@ -115,6 +115,18 @@ func (s *Session) Edit(ctx context.Context, pool string, built Build, dockerfile
 	return s.measure(ctx, built, pool, func() error { return s.SetDockerfile(ctx, pool, dockerfile) }, nil)
 }
 
+// Change makes a built pool target a new config, and follows the build as Run does, from
+// that instead of the label.
+func (s *Session) Change(ctx context.Context, pool string, built Build) (Build, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	config, err := s.newConfig(ctx, pool)
+	if err != nil {
+		return Build{}, err
+	}
+	return s.measure(ctx, Build{Config: config, Image: built.Image}, pool, func() error { return s.Target(ctx, pool, config) }, nil)
+}
+
 // measure follows the build that begin asks for; before is the pool's last one.
 func (s *Session) measure(ctx context.Context, before Build, pool string, begin func() error, seen func(context.Context, *timeline) error) (Build, error) {
 	t, err := follow(ctx, s.Cluster, s.pods(pool, before.Config), pool, before.Config, before.Image)

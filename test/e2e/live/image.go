@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -109,17 +112,31 @@ type File struct {
 // leading slash: the layers are those that follow the base's. A base that is
 // not the image's is an error.
 func (i Image) FilesAbove(base Image) (map[string]File, error) {
+	files, _, err := i.above(base)
+	return files, err
+}
+
+// RemovedFrom are the paths that an image takes away from a base image, in order.
+func (i Image) RemovedFrom(base Image) ([]string, error) {
+	_, removed, err := i.above(base)
+	return slices.Sorted(maps.Keys(removed)), err
+}
+
+// Files are all of an image's, as FilesAbove's.
+func (i Image) Files() (map[string]File, error) { return i.FilesAbove(Image{Image: empty.Image}) }
+
+func (i Image) above(base Image) (files map[string]File, removed map[string]bool, err error) {
 	own, err := i.LayersAbove(base)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	files := map[string]File{}
+	files, removed = map[string]File{}, map[string]bool{}
 	for _, layer := range own {
-		if err := readLayer(layer, files); err != nil {
-			return nil, fmt.Errorf("reading a layer of %s: %w", i.Pullspec, err)
+		if err := readLayer(layer, files, removed); err != nil {
+			return nil, nil, fmt.Errorf("reading a layer of %s: %w", i.Pullspec, err)
 		}
 	}
-	return files, nil
+	return files, removed, nil
 }
 
 var errOtherBase = errors.New("the image does not begin with the layers of its base")
@@ -149,7 +166,7 @@ func (i Image) LayersAbove(base Image) ([]v1.Layer, error) {
 	return layers[len(below.Layers):], nil
 }
 
-func readLayer(layer v1.Layer, files map[string]File) error {
+func readLayer(layer v1.Layer, files map[string]File, removed map[string]bool) error {
 	stream, err := layer.Uncompressed()
 	if err != nil {
 		return err
@@ -169,9 +186,12 @@ func readLayer(layer v1.Layer, files map[string]File) error {
 		}
 		name := strings.TrimPrefix(path.Clean("/"+header.Name), "/")
 		if hidden, found := strings.CutPrefix(path.Base(name), ".wh."); found {
-			delete(files, path.Join(path.Dir(name), hidden))
+			gone := path.Join(path.Dir(name), hidden)
+			delete(files, gone)
+			removed[gone] = true
 			continue
 		}
+		delete(removed, name)
 		files[name] = File{Header: header, Content: string(content)}
 	}
 }

@@ -42,6 +42,12 @@ func (c *Cluster) Reset(ctx context.Context) error {
 			return fmt.Errorf("deleting ConfigMap %q: %w", name, err)
 		}
 	}
+	for _, name := range []string{api.SecretEntitlement, api.SecretRPMKeys} {
+		err := c.Clients.Core.CoreV1().Secrets(Namespace).Delete(ctx, name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting Secret %q: %w", name, err)
+		}
+	}
 	return Eventually(ctx, "the objects of earlier builds are gone", func(ctx context.Context) error {
 		left, err := c.BuildObjects(ctx, "")
 		if err == nil && len(left) > 0 {

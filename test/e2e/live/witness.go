@@ -19,9 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// Witness looks for passwords in all that the cluster shows meanwhile: pods with their termination messages, ConfigMaps, pools, events,
-// every container's log, and the command lines and environments of containers'
-// processes. The registries' blobs are looked at when it is asked for.
+// Witness looks for passwords in all that the cluster shows meanwhile: pods with their
+// termination messages, ConfigMaps, Builds where there are any, pools, events, every
+// container's log, and the command lines and environments of containers' processes. The registries' blobs are looked at when it is asked for.
 type Witness struct {
 	cluster *Cluster
 	needles needles
@@ -46,6 +46,7 @@ func (c *Cluster) Witness(ctx context.Context, logins ...Login) *Witness {
 	for kind, open := range map[string]opener{
 		"pods":            core.Pods(Namespace).Watch,
 		"configmaps":      core.ConfigMaps(Namespace).Watch,
+		"builds":          c.Clients.Build.BuildV1().Builds(Namespace).Watch,
 		"pools":           pools.Watch,
 		"events":          core.Events(Namespace).Watch,
 		"events of pools": core.Events(metav1.NamespaceDefault).Watch,
