@@ -60,39 +60,56 @@ func TestLogKnowsWhatFailed(t *testing.T) {
 	}{
 		"the last one": {
 			"[1/1] STEP 1/2: FROM a\n[1/1] STEP 2/2: RUN x\nout\nsubprocess exited with status 3\nError: building at STEP \"RUN x\": exit status 3\n",
-			StepAt{1, 2}, 3, []string{"out"},
+			StepAt{1, 2},
+			3,
+			[]string{"out"},
 		},
 		"one of the stage before": {
 			"[1/2] STEP 1/2: FROM a\n[1/2] STEP 2/2: RUN x\nout\n" + next + "Error: building at STEP \"RUN x\": exit status 3\n",
-			StepAt{1, 2}, 3, []string{"out"},
+			StepAt{1, 2},
+			3,
+			[]string{"out"},
 		},
 		"a list": {
 			"[1/2] STEP 2/2: RUN [\"sh\", \"-c\", \"exit  3\"]\nout\n" + next + "Error: building at STEP \"RUN sh -c exit  3\": exit status 3\n",
-			StepAt{1, 2}, 3, []string{"out"},
+			StepAt{1, 2},
+			3,
+			[]string{"out"},
 		},
 		"flags and small letters": {
 			"[1/2] STEP 2/2: run --mount=type=cache,target=/c  x \"a b\"\nout\n" + next + "Error: building at STEP \"RUN x \\\"a b\\\"\": exit status 3\n",
-			StepAt{1, 2}, 3, []string{"out"},
+			StepAt{1, 2},
+			3,
+			[]string{"out"},
 		},
 		"what it names otherwise is of the same instruction": {
 			"[1/2] STEP 2/2: COPY $from /\n" + next + "Error: building at STEP \"COPY a /\": no such file\n",
-			StepAt{1, 2}, 0, nil,
+			StepAt{1, 2},
+			0, nil,
 		},
 		"what it names is nowhere": {
 			"[1/1] STEP 2/2: RUN x\nout\nError: building at STEP \"\\q\": exit status 3\n",
-			StepAt{1, 2}, 3, []string{"out"},
+			StepAt{1, 2},
+			3,
+			[]string{"out"},
 		},
 		"a step's own words": {
 			"[1/1] STEP 2/2: RUN dnf install x\nError: Unable to find a match: x\nError: more, exit status 9\nsubprocess exited with status 1\nError: building at STEP \"RUN dnf install x\": exit status 1\n",
-			StepAt{1, 2}, 1, []string{"Error: Unable to find a match: x", "Error: more, exit status 9"},
+			StepAt{1, 2},
+			1,
+			[]string{"Error: Unable to find a match: x", "Error: more, exit status 9"},
 		},
 		"a step's own words, and none of buildah's": {
 			"[1/1] STEP 2/2: RUN x\nError: exit status 9\nout\n",
-			StepAt{1, 2}, 0, []string{"Error: exit status 9", "out"},
+			StepAt{1, 2},
+			0,
+			[]string{"Error: exit status 9", "out"},
 		},
 		"words after the end": {
 			"[1/1] STEP 2/2: RUN x\nError: building at STEP \"RUN x\": exit status 1\nlevel=error msg=\"exit status 1\"\n",
-			StepAt{1, 2}, 1, []string{"level=error msg=\"exit status 1\""},
+			StepAt{1, 2},
+			1,
+			[]string{"level=error msg=\"exit status 1\""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
