@@ -78,7 +78,6 @@ func (b *bench) oneRunTable() figure.Table {
 			{What: "the same Dockerfile in one pod: vfs", Unit: "s", Samples: b.vfs},
 			{What: "overlay against vfs in one pod", Unit: "×", Samples: b.overlay.Over(b.vfs), Limit: 1.0 / 3},
 			{What: "the product's build step against vfs", Unit: "×", Samples: step.Over(b.vfs), Limit: 1.0 / 3},
-			{What: "label to annotation where the base is known", Unit: "s", Samples: of(b.countedOneRun.builds, labelToImage)},
 		}, breakdown(b.oneRun)...),
 		Notes: []string{bound("A build with one RUN", b.oneRun)},
 	}
