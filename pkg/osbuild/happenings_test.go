@@ -54,8 +54,15 @@ func (w *world) unmarks() []happening {
 	if !w.records[config].UnneededSince.IsZero() {
 		out = append(out, happening{"retention takes the mark from the image of " + config, func(w *world) { w.mark(config, time.Time{}) }})
 	}
-	if earlier := earlierOf(w.records[config]); !earlier.UnneededSince.IsZero() && w.verdict().Type != mcfgv1.MachineConfigPoolBuildSuccess {
-		out = append(out, happening{"retention takes the mark from the earlier image of " + config, func(w *world) { w.markEarlier(config, time.Time{}) }})
+	if marked := markedOf(w.records[config]); len(marked) > 0 && w.verdict().Type != mcfgv1.MachineConfigPoolBuildSuccess {
+		out = append(out, happening{"retention takes the mark from the earlier images of " + config, func(w *world) {
+			r := w.records[config]
+			r.Superseded = slices.Clone(r.Superseded)
+			for i := range r.Superseded {
+				r.Superseded[i].UnneededSince = time.Time{}
+			}
+			w.records[config] = r
+		}})
 	}
 	return out
 }
@@ -67,12 +74,24 @@ func (w *world) mark(config string, since time.Time) {
 	w.records[config] = r
 }
 
-// markEarlier is mark for the image that was there before.
+// markEarlier marks the image that was there before.
 func (w *world) markEarlier(config string, since time.Time) {
 	r := w.records[config]
 	r.Superseded = slices.Clone(r.Superseded)
 	r.Superseded[0].UnneededSince = since
 	w.records[config] = r
+}
+
+// markedOf are the inputs of the images that were there before and are marked for
+// deletion.
+func markedOf(r Record) []string {
+	var marked []string
+	for _, s := range r.Superseded {
+		if !s.UnneededSince.IsZero() {
+			marked = append(marked, s.InputsHash)
+		}
+	}
+	return marked
 }
 
 // earlierOf is the last image that a record's own replaced.

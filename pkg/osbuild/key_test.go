@@ -63,7 +63,7 @@ type recordKey struct {
 	retry                   int
 	marked                  bool
 	earlier                 string // inputs of the image before
-	earlierMarked           bool
+	earlierMarked           string // inputs of those that are
 }
 
 type imageKey struct {
@@ -96,7 +96,7 @@ func (w *world) key() worldKey {
 			k.records[i] = recordKey{
 				r.InputsHash, r.Pool.UID, r.RebuildToken, r.Outcome, r.Reason, r.Attempts, r.Interruptions,
 				runs.of(string(r.LastRun)), images.of(r.Image), order.of(r.RetryAt), !r.UnneededSince.IsZero(),
-				earlierOf(r).InputsHash, !earlierOf(r).UnneededSince.IsZero(),
+				earlierOf(r).InputsHash, strings.Join(markedOf(r), ","),
 			}
 		}
 		if b, ok := w.builds[config]; ok {

@@ -352,6 +352,8 @@ func (w *world) record(d Desired, r Record) {
 		w.forbid("%s is recorded as the image of %s", r.Image, r.RenderedConfig)
 	}
 	w.records[r.RenderedConfig] = r
+	// No two records are written at once, so that the newest one is no matter of names.
+	w.now = w.now.Add(time.Nanosecond)
 }
 
 // madeOf is what an image was made of that the registry has and says so.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -129,14 +130,29 @@ func run(ctx context.Context, o options) error {
 			}
 		}
 	}
-	tables := b.tables()
+	return b.write(machine + proc.Load("at the end"))
+}
+
+// write prints the tables and puts them into the document. Pools and Builds have places
+// of their own there, since either can be measured alone.
+func (b *bench) write(machine string) error {
+	var builds []figure.Table
+	if b.builds > 0 {
+		builds = append(builds, b.executorTable())
+	}
+	pools := b.tables()
 	fmt.Println()
-	for _, t := range tables {
+	for _, t := range slices.Concat(pools, builds) {
 		fmt.Println(t.Text())
 	}
 	fmt.Printf("took %s\n", time.Since(b.begin).Round(time.Second))
-	if o.document == "" {
-		return nil
+	for command, tables := range map[string][]figure.Table{"make bench-scale": pools, "make bench-scale, of Builds": builds} {
+		if b.document == "" || len(tables) == 0 {
+			continue
+		}
+		if err := figure.Write(b.document, command, b.begin, machine, tables); err != nil {
+			return err
+		}
 	}
-	return figure.Write(o.document, "make bench-scale", b.begin, machine+proc.Load("at the end"), tables)
+	return nil
 }

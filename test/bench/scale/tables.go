@@ -40,9 +40,6 @@ func (b *bench) tables() []figure.Table {
 	if len(b.options.sizes) > 1 {
 		tables = append(tables, b.growthTable())
 	}
-	if b.builds > 0 {
-		tables = append(tables, b.executorTable())
-	}
 	return tables
 }
 
