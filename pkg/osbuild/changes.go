@@ -2,6 +2,7 @@ package osbuild
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
@@ -51,9 +52,23 @@ func changes(d Desired, o Observed) []string {
 	case last.Outcome == Succeeded:
 		out = []string{"the registry no longer has the image"}
 	default:
-		out = []string{"retry"}
+		out = []string{retryAfter(last)}
 	}
 	return out
+}
+
+// retryAfter says what the try before ended with: once another succeeds, nothing else
+// does.
+func retryAfter(last *Record) string {
+	const most = 200
+	if last.Reason == "" {
+		return "retry"
+	}
+	cause, _, _ := strings.Cut(last.Message, "\n")
+	if len(cause) > most {
+		cause = strings.ToValidUTF8(cause[:most], "") + "…"
+	}
+	return strings.TrimSuffix("retry after "+last.Reason+": "+cause, ": ")
 }
 
 // changeRebuild is the change that a new rebuild token makes.

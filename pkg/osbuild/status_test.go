@@ -219,7 +219,20 @@ func TestChanges(t *testing.T) {
 		"two at once":  {func(in *Inputs) { in.RebuildToken, in.Settings.ReleaseVersion = "1", "4.15" }, nil, `release version changed from "" to "4.15", ` + changeRebuild},
 		"hash version": {func(*Inputs) {}, func(r *Record) { r.InputsHash = "v0-0" }, "builder version changed"},
 		"S29":          {func(*Inputs) {}, nil, "the registry no longer has the image"},
-		"another try":  {func(*Inputs) {}, func(r *Record) { r.Outcome = Retrying }, "retry"},
+		"another try":  {func(*Inputs) {}, func(r *Record) { r.Outcome, r.Reason = Retrying, "" }, "retry"},
+		"after a failure": {
+			func(*Inputs) {}, func(r *Record) {
+				r.Outcome, r.Reason, r.Message = Retrying, api.ReasonPushFailed, "the registry\nlines"
+			}, "retry after PushFailed: the registry",
+		},
+		"after a long story": {
+			func(*Inputs) {}, func(r *Record) {
+				r.Outcome, r.Reason, r.Message = Retrying, api.ReasonPushFailed, strings.Repeat("ä", 150)
+			}, "retry after PushFailed: " + strings.Repeat("ä", 100) + "…",
+		},
+		"after no story": {
+			func(*Inputs) {}, func(r *Record) { r.Outcome, r.Reason, r.Message = Retrying, api.ReasonBuildInterrupted, "" }, "retry after BuildInterrupted",
+		},
 	} {
 		record := recorded(Desire(was), Succeeded)
 		if row.last != nil {
