@@ -161,15 +161,21 @@ func (w *world) pushImage(config, inputs string, annotations map[string]string) 
 	return digest.String()
 }
 
-// TestPoolBuiltByABuild: from the label to the digest, and what is left.
-func TestPoolBuiltByABuild(t *testing.T) {
+// newWorldWithBuild has a pool that is opted in, and the Build of its config.
+func newWorldWithBuild(t *testing.T, config string) (*world, *buildv1.Build) {
+	t.Helper()
 	w := newWorld(t)
 	w.builds = true
-	const config = "rendered-worker-a1"
 	w.addPool("worker", config)
 	w.patchPool("worker", optIn)
 	w.Start()
-	b := w.buildOf(config)
+	return w, w.buildOf(config)
+}
+
+// TestPoolBuiltByABuild: from the label to the digest, and what is left.
+func TestPoolBuiltByABuild(t *testing.T) {
+	const config = "rendered-worker-a1"
+	w, b := newWorldWithBuild(t, config)
 	if w.exists("pod", "build-"+config) {
 		t.Error("there is a pod besides")
 	}
@@ -209,13 +215,8 @@ func TestS13BuildWithoutADigest(t *testing.T) {
 
 // TestCancelledBuild is not tried again until somebody asks for it.
 func TestCancelledBuild(t *testing.T) {
-	w := newWorld(t)
-	w.builds = true
 	const config = "rendered-worker-a1"
-	w.addPool("worker", config)
-	w.patchPool("worker", optIn)
-	w.Start()
-	b := w.buildOf(config)
+	w, b := newWorldWithBuild(t, config)
 	w.buildStatus(b.Name, func(s *buildv1.BuildStatus) {
 		now := metav1.Now()
 		s.Phase, s.Reason, s.Message = buildv1.BuildPhaseCancelled, buildv1.StatusReasonCancelledBuild, "The build was cancelled by the user."

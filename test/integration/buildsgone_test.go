@@ -45,13 +45,8 @@ func TestS23BuildDeletedBySomebody(t *testing.T) {
 		"while it runs, and the controller is down": {buildv1.BuildPhaseRunning, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.builds = true
 			const config = "rendered-worker-a1"
-			w.addPool("worker", config)
-			w.patchPool("worker", optIn)
-			w.Start()
-			first := w.buildOf(config)
+			w, first := newWorldWithBuild(t, config)
 			w.buildStatus(first.Name, func(s *buildv1.BuildStatus) { s.Phase, s.Message = row.phase, "it is looked at" })
 			if row.phase == buildv1.BuildPhaseRunning {
 				w.verdict("worker", mcfgv1.MachineConfigPoolBuilding, api.ReasonBuildRunning)

@@ -21,7 +21,8 @@ import (
 
 // Witness looks for passwords in all that the cluster shows meanwhile: pods with their
 // termination messages, ConfigMaps, Builds where there are any, pools, events, every
-// container's log, and the command lines and environments of containers' processes. The registries' blobs are looked at when it is asked for.
+// container's log, and the command lines and environments of containers' processes. The
+// registries' blobs are looked at when it is asked for.
 type Witness struct {
 	cluster *Cluster
 	needles needles
