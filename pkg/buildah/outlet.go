@@ -17,8 +17,8 @@ const (
 	endLines = 250
 )
 
-// Outlet passes lines on until it is enough, and then keeps only the last ones.
-type Outlet struct {
+// outlet passes lines on until it is enough, and then keeps only the last ones.
+type outlet struct {
 	write func(string)
 	left  int // of outputLimit
 	kept  Tail
@@ -26,13 +26,13 @@ type Outlet struct {
 	dropped int
 }
 
-// NewOutlet returns one that passes lines to write.
-func NewOutlet(write func(string)) *Outlet {
-	return &Outlet{write: write, left: outputLimit, kept: Tail{limit: endLines}}
+// newOutlet returns one that passes lines to write.
+func newOutlet(write func(string)) *outlet {
+	return &outlet{write: write, left: outputLimit, kept: Tail{limit: endLines}}
 }
 
 // Line passes the next one on.
-func (o *Outlet) Line(text string) {
+func (o *outlet) Line(text string) {
 	if o.left > 0 {
 		o.left -= len(text) + lineCost
 		o.write(text)
@@ -46,7 +46,7 @@ func (o *Outlet) Line(text string) {
 }
 
 // Close passes on the end of what was left out.
-func (o *Outlet) Close() {
+func (o *outlet) Close() {
 	for _, text := range o.kept.lines {
 		o.write(text)
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestOutletPassesOrdinaryOutputOn(t *testing.T) {
 	var lines []string
-	o := NewOutlet(func(line string) { lines = append(lines, line) })
+	o := newOutlet(func(line string) { lines = append(lines, line) })
 	o.Line("one")
 	o.Line("")
 	o.Close()
@@ -28,7 +28,7 @@ func TestOutletBoundsAFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var bytes, count int
 			var first, last, warned string
-			o := NewOutlet(func(line string) {
+			o := newOutlet(func(line string) {
 				bytes += len(line) + lineCost
 				count++
 				switch {
@@ -69,7 +69,7 @@ func (e endless) Read(into []byte) (int, error) {
 
 // TestFloodTakesNoMemory follows output as Build does.
 func TestFloodTakesNoMemory(t *testing.T) {
-	log, shown := NewLog(), NewOutlet(func(string) {})
+	log, shown := NewLog(), newOutlet(func(string) {})
 	readLines(io.LimitReader(endless('x'), 256<<20), func(line string) {
 		if log.Add(line) {
 			shown.Line(line)

@@ -65,13 +65,8 @@ func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress
 	}
 
 	progress.Step("build", "running the Dockerfile: %s, storage driver %s", steplog.Plural(file.Steps(), "instruction"), plan.Driver)
-	log, shown := buildah.NewLog(), buildah.NewOutlet(progress.Line)
-	err = program.Run(ctx, func(line string) {
-		if log.Add(line) {
-			shown.Line(line)
-		}
-	}, "build", slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir, plan.Cache != nil))...)
-	shown.Close()
+	log, err := program.Build(ctx, false, progress.Line,
+		slices.Concat(volumes, platformFlags(plan.Platform), buildFlags(options.WorkDir, plan.Cache != nil))...)
 	if err != nil {
 		return result, buildFailure(err, log, file, plan.Platform)
 	}

@@ -133,8 +133,9 @@ func (b *Builds) run(ctx context.Context) {
 	}()
 }
 
-// lookAgain is how discovery is repeated after something changed: half a minute.
-var lookAgain = wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Steps: 8, Jitter: 0.1}
+// lookAgain is how discovery is repeated after something changed: for half a minute,
+// and evenly, since pools that ask for Builds are told meanwhile that there are none.
+var lookAgain = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1, Steps: 60}
 
 // look asks once, and begins to watch what is served.
 func (b *Builds) look(ctx context.Context) error {

@@ -63,14 +63,8 @@ func Build(ctx context.Context, options BuildOptions, progress *steplog.Progress
 
 	defer begin(&report, progress, buildv1.StageBuild, buildv1.StepDockerBuild)()
 	progress.Step("build", "running the Dockerfile: storage driver %s", plan.Driver)
-	log, shown := buildah.NewLog(), buildah.NewOutlet(progress.Line)
-	log.OneStage = plan.Stages == 1
-	err = program.Run(ctx, func(line string) {
-		if log.Add(line) {
-			shown.Line(line)
-		}
-	}, "build", slices.Concat(volumes, strategyFlags(options.Build), buildFlags(options.WorkDir, plan))...)
-	shown.Close()
+	log, err := program.Build(ctx, plan.Stages == 1, progress.Line,
+		slices.Concat(volumes, strategyFlags(options.Build), buildFlags(options.WorkDir, plan))...)
 	if err != nil {
 		return report, buildFailure(err, log, options.Build)
 	}

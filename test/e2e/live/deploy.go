@@ -103,7 +103,17 @@ func (c *Cluster) DeployBuilds(ctx context.Context) error {
 	if _, err := c.Kubectl(ctx, "rollout", "status", "deployment/"+executor, rolloutTimeout); err != nil {
 		return fmt.Errorf("%w\n%s", err, c.ExecutorLog(ctx))
 	}
-	return nil
+	// A pool that asks for Builds is told that there are none until the controller knows of them.
+	return Eventually(ctx, "the controller knows of Builds", func(ctx context.Context) error {
+		log, err := c.Kubectl(ctx, "logs", "--tail=-1", "--selector", "k8s-app="+deployment)
+		if err != nil {
+			return err
+		}
+		if last := log[max(0, strings.LastIndex(log, `"Builds of build.openshift.io"`)):]; !strings.Contains(last, "served=true") {
+			return fmt.Errorf("the controller's log says nothing of them")
+		}
+		return nil
+	})
 }
 
 // RemoveBuilds removes them again, with all Builds.
