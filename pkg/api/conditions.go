@@ -3,7 +3,8 @@ package api
 import mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 
 // OwnedConditions are the condition types of a pool that the build loop
-// writes. It never touches a condition of another type.
+// writes. It never touches a condition of another type, nor an ImageBuildDegraded that
+// somebody else wrote.
 var OwnedConditions = []mcfgv1.MachineConfigPoolConditionType{
 	mcfgv1.MachineConfigPoolBuildPending,
 	mcfgv1.MachineConfigPoolBuilding,

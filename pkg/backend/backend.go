@@ -114,6 +114,8 @@ type Observation struct {
 	Log     []string
 	// Created, Started and Finished are zero while they have not happened.
 	Created, Started, Finished time.Time
+	// Timeout is what the run was given for its time; zero for no limit, or without one.
+	Timeout time.Duration
 }
 
 // Part is one object of a run that has several.

@@ -5,6 +5,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
+// DefaultVolumeLimit is the most that each of a build's directories may hold where
+// buildPodResources says nothing of it.
+const DefaultVolumeLimit = "20Gi"
+
 // What a build gets where buildPodResources says nothing of it. Without a
 // request a pod is the first to go when its node runs out of memory; without a
 // limit a Dockerfile could fill the node's disk.
@@ -13,7 +17,7 @@ var (
 		corev1.ResourceCPU:    resource.MustParse("100m"),
 		corev1.ResourceMemory: resource.MustParse("128Mi"),
 	}
-	defaultVolumeLimit = resource.MustParse("20Gi")
+	defaultVolumeLimit = resource.MustParse(DefaultVolumeLimit)
 )
 
 // withRequests adds the default requests of resources that are not mentioned.

@@ -113,6 +113,6 @@ func counter(name, help string) *prometheus.CounterVec {
 
 func histogram(name, help string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
 	}, []string{"name"})
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // Values of the label "state": how a pool stands, and how a run ended.
@@ -88,7 +89,7 @@ func (p *Pools) Collect(ch chan<- prometheus.Metric) {
 		active[name] = true
 	}
 	for _, pool := range pools {
-		if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; !optedIn || pool.DeletionTimestamp != nil {
+		if !mcp.OptedIn(pool) {
 			continue
 		}
 		state, reason := stateOf(pool.Status.Conditions)

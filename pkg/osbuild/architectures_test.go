@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 const (
@@ -196,7 +197,7 @@ func TestPlanForSeveralArchitectures(t *testing.T) {
 				t.Errorf("verdict %q, want %q", got, row.verdict)
 			}
 			for _, kind := range []mcfgv1.MachineConfigPoolConditionType{mcfgv1.MachineConfigPoolBuildPending, mcfgv1.MachineConfigPoolBuilding} {
-				if c := find(status, kind); c.Message != "" && !strings.Contains(c.Message, row.message) {
+				if c := mcp.Condition(status, kind); c.Message != "" && !strings.Contains(c.Message, row.message) {
 					t.Errorf("message %q, want %q in it", c.Message, row.message)
 				}
 			}

@@ -7,9 +7,17 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
-// changes says, for people, what differs between the last build and the one
-// that is wanted.
+// changes says, for people, why there is a build: what differs from the last one, and
+// that it is not known whether it is needed, where the registry does not say.
 func changes(d Desired, o Observed) []string {
+	differences := differences(d, o)
+	if a := o.Registry; a != nil && a.Image == d.Request.FinalImage && a.Err != nil {
+		differences = append(differences, "the registry does not say whether it has this image already: "+brief(a.Err.Error()))
+	}
+	return differences
+}
+
+func differences(d Desired, o Observed) []string {
 	last := o.newest()
 	if last == nil {
 		return []string{"first build of the pool"}
@@ -60,15 +68,20 @@ func changes(d Desired, o Observed) []string {
 // retryAfter says what the try before ended with: once another succeeds, nothing else
 // does.
 func retryAfter(last *Record) string {
-	const most = 200
 	if last.Reason == "" {
 		return "retry"
 	}
-	cause, _, _ := strings.Cut(last.Message, "\n")
-	if len(cause) > most {
-		cause = strings.ToValidUTF8(cause[:most], "") + "…"
+	return strings.TrimSuffix("retry after "+last.Reason+": "+brief(last.Message), ": ")
+}
+
+// brief is the first line of a message, and of a long one its beginning.
+func brief(message string) string {
+	const most = 200
+	line, _, _ := strings.Cut(message, "\n")
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + "…"
 	}
-	return strings.TrimSuffix("retry after "+last.Reason+": "+cause, ": ")
+	return line
 }
 
 // changeRebuild is the change that a new rebuild token makes.

@@ -32,6 +32,8 @@ type Inputs struct {
 	// RebuildToken is the pool's annotation or, when it was removed again, the
 	// token that the last build of the target config answered.
 	RebuildToken string
+	// RebuildRequest is the pool's annotation.
+	RebuildRequest string
 	// BuildsServed: the cluster has Builds of build.openshift.io.
 	BuildsServed bool
 	// DefaultBuilderImage is the product's own.
@@ -60,6 +62,8 @@ type Desired struct {
 	Fingerprint names.Inputs
 	// MaxRetries is the limit that the plan obeys.
 	MaxRetries int
+	// RebuildRequest is as in Inputs.
+	RebuildRequest string
 	// Warnings are for the administrator and stop nothing.
 	Warnings []Warning
 }
@@ -78,7 +82,7 @@ type Obstacle struct {
 
 // Desire computes what the pool should have.
 func Desire(in Inputs) Desired {
-	d := Desired{Pool: in.Pool, TargetConfig: in.TargetConfig, MaxRetries: in.Settings.MaxBuildRetries}
+	d := Desired{Pool: in.Pool, TargetConfig: in.TargetConfig, MaxRetries: in.Settings.MaxBuildRetries, RebuildRequest: in.RebuildRequest}
 	if len(in.Settings.UnknownKeys) > 0 {
 		d.Warnings = append(d.Warnings, Warning{api.EventUnknownKey, fmt.Sprintf("ConfigMap/%s has unknown keys that are ignored: %s",
 			api.ConfigMapBuildConfig, strings.Join(in.Settings.UnknownKeys, ", "))})

@@ -298,6 +298,12 @@ func TestRebuildToken(t *testing.T) {
 		"another config, not built yet":    {"1", Observed{Records: []Record{record(configB, "1", 0)}}, "1"},
 		"S11: answered by B, back to A":    {"1", Observed{Records: []Record{record(configA, "", time.Hour), record(configB, "1", 0)}}, ""},
 		"answered by A, then B, back to A": {"1", Observed{Records: []Record{record(configA, "1", time.Hour), record(configB, "1", 0)}}, "1"},
+		"S11: answered by B, back to A, A is built anew": {"1", Observed{Records: []Record{
+			{RenderedConfig: configA, RebuildRequest: "1", Finished: now}, record(configB, "1", time.Hour),
+		}}, ""},
+		"asked again since A was built anew": {"2", Observed{Records: []Record{
+			{RenderedConfig: configA, RebuildRequest: "1", Finished: now}, record(configB, "1", time.Hour),
+		}}, "2"},
 		"asked while at A, B is newer":     {"2", Observed{Records: []Record{record(configA, "", time.Hour), record(configB, "1", 0)}}, "2"},
 		"S09: asked again with an old one": {"1", Observed{Records: []Record{record(configA, "1", time.Hour), record(configA, "2", 0)}}, "1"},
 	} {

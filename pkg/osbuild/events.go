@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // Event is something to tell about a pool once.
@@ -34,7 +35,7 @@ func Events(d Desired, before, after []mcfgv1.MachineConfigPoolCondition, done [
 		}
 	}
 	for _, t := range transitions {
-		if c := find(after, t.kind); t.holds(c) && !t.holds(find(before, t.kind)) {
+		if c := mcp.Condition(after, t.kind); t.holds(c) && !t.holds(mcp.Condition(before, t.kind)) {
 			events = append(events, Event{Warning: t.warning, Reason: t.event, Message: c.Message})
 		}
 	}
@@ -57,8 +58,12 @@ func told(a Action) []Event {
 	return events
 }
 
+// tracked is true where the conditions tell of builds; ImageBuildDegraded alone may be
+// somebody else's.
 func tracked(conditions []mcfgv1.MachineConfigPoolCondition) bool {
-	return slices.ContainsFunc(conditions, func(c mcfgv1.MachineConfigPoolCondition) bool { return slices.Contains(api.OwnedConditions, c.Type) })
+	return slices.ContainsFunc(conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
+		return c.Type != mcfgv1.MachineConfigPoolImageBuildDegraded && slices.Contains(api.OwnedConditions, c.Type)
+	})
 }
 
 func mentioned(conditions []mcfgv1.MachineConfigPoolCondition, text string) bool {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
-	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // worldKey is what tells two worlds apart. Runs and digests are numbered as they
@@ -55,7 +55,7 @@ type buildKey struct {
 type recordKey struct {
 	id                      string
 	pool                    types.UID
-	token                   string
+	token, request          string
 	outcome                 Outcome
 	reason                  string
 	attempts, interruptions int
@@ -94,7 +94,7 @@ func (w *world) key() worldKey {
 	for i, config := range modelConfigs {
 		if r, ok := w.records[config]; ok {
 			k.records[i] = recordKey{
-				r.InputsHash, r.Pool.UID, r.RebuildToken, r.Outcome, r.Reason, r.Attempts, r.Interruptions,
+				r.InputsHash, r.Pool.UID, r.RebuildToken, r.RebuildRequest, r.Outcome, r.Reason, r.Attempts, r.Interruptions,
 				runs.of(string(r.LastRun)), images.of(r.Image), order.of(r.RetryAt), !r.UnneededSince.IsZero(),
 				earlierOf(r).InputsHash, strings.Join(markedOf(r), ","),
 			}
@@ -112,7 +112,7 @@ func (w *world) key() worldKey {
 		k.result.newerOne = 1 + slices.Index(modelConfigs, newest.RenderedConfig)
 	}
 	for i, kind := range api.OwnedConditions {
-		if c := find(w.conditions, kind); c != nil {
+		if c := mcp.Condition(w.conditions, kind); c != nil {
 			k.conditions[i] = conditionKey{c.Status, c.Reason}
 			k.result.praised = k.result.praised || kind == mcfgv1.MachineConfigPoolBuildSuccess && w.newestImage != "" && strings.HasPrefix(c.Message, w.newestImage)
 		}
@@ -146,7 +146,7 @@ func deadline(b backend.Observation) time.Time {
 	if !b.Phase.Active() {
 		return time.Time{}
 	}
-	return endsBy(Desired{Request: &buildspec.Request{Timeout: inputs().Settings.BuildTimeout}}, b)
+	return endsBy(b)
 }
 
 func overdueAt(b backend.Observation) time.Time {
@@ -200,7 +200,7 @@ func (k worldKey) leftover() bool {
 // verdict is the condition of the first four that is True.
 func (w *world) verdict() mcfgv1.MachineConfigPoolCondition {
 	for _, kind := range api.OwnedConditions[:4] {
-		if c := find(w.conditions, kind); c != nil && c.Status == corev1.ConditionTrue {
+		if c := mcp.Condition(w.conditions, kind); c != nil && c.Status == corev1.ConditionTrue {
 			return *c
 		}
 	}

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -18,7 +18,7 @@ const logLinesInMessage = 10
 
 func clearingVerdict(o Observed, s state) (verdict, bool) {
 	// A retry that is due goes on saying why it is one.
-	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildPending); len(s.stale) == 0 && c != nil && c.Status == corev1.ConditionTrue {
+	if c := mcp.True(o.Conditions, mcfgv1.MachineConfigPoolBuildPending); len(s.stale) == 0 && c != nil {
 		return verdict{}, false
 	}
 	objects := make([]string, 0, len(s.stale))
@@ -79,7 +79,7 @@ func successVerdict(d Desired, o Observed, s state) verdict {
 	if s.kind == annotating && !ran || s.record.Reason == api.ReasonImageReused {
 		v.reason = api.ReasonImageReused
 	}
-	if c := find(o.Conditions, v.kind); s.kind == succeeded && c != nil && c.Status == corev1.ConditionTrue && strings.HasPrefix(c.Message, v.message) {
+	if c := mcp.True(o.Conditions, v.kind); s.kind == succeeded && c != nil && strings.HasPrefix(c.Message, v.message) {
 		v.reason = c.Reason
 	}
 	return v
@@ -96,9 +96,19 @@ func finalMessage(s state) string {
 		return message // its pod went with it
 	}
 	if s.current != nil && !s.current.Phase.Active() && s.current.Phase != backend.PhaseNone {
-		return message + "\nthe whole log: oc logs " + s.current.Object
+		return message + "\nthe whole log: " + wholeLog(s.current.Object)
 	}
 	return message + fmt.Sprintf("\nthe end of the log: key %s of ConfigMap/%s", api.KeyLog, names.Record(s.record.RenderedConfig))
+}
+
+// wholeLog is how to read what a run said. Only OpenShift's API server has the logs of
+// Builds; their pods' are read in all containers, of which some may not have started.
+func wholeLog(object string) string {
+	command := "oc logs " + object
+	if name, isBuild := strings.CutPrefix(object, names.RunKind(api.BuilderOpenShift)+"/"); isBuild {
+		command += " (without OpenShift: kubectl logs --all-containers --ignore-errors pod/" + names.BuildPod(name) + ")"
+	}
+	return command
 }
 
 func failureMessage(r Record) string {

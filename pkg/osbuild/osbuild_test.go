@@ -14,6 +14,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 const (
@@ -51,6 +52,7 @@ func build(d Desired, change ...func(*backend.Observation)) backend.Observation 
 	b := backend.Observation{
 		Pool: thePool, RenderedConfig: d.Request.RenderedConfig, Builder: d.Request.Builder, ID: d.Request.ID, Attempt: 1,
 		Object: d.Request.Object, UID: run1, Phase: backend.PhaseRunning, Created: now.Add(-time.Minute),
+		Timeout: d.Request.Timeout,
 	}
 	for _, c := range change {
 		c(&b)
@@ -184,6 +186,11 @@ func TestPlanAndStatus(t *testing.T) {
 			a,
 			Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePending), func(b *backend.Observation) { b.Created = now.Add(-time.Hour) })}},
 			"record Retrying", "BuildPending/BuildPending", 0,
+		},
+		"run running, given longer than is set now": {
+			a, Observed{Builds: []backend.Observation{build(a, func(b *backend.Observation) {
+				b.Timeout, b.Started = 4*time.Hour, now.Add(-2*time.Hour)
+			})}}, "", "Building/BuildRunning", 2*time.Hour + overrun,
 		},
 		"run preparing": {a, Observed{Builds: []backend.Observation{build(a, phase(backend.PhasePreparing))}}, "", "Building/BuildPreparing", 64 * time.Minute},
 		"S10: the other builder is wanted while one runs": {
@@ -506,7 +513,7 @@ func TestPlanAndStatus(t *testing.T) {
 			if got := verdictOf(t, status); got != row.verdict {
 				t.Errorf("status %q, want %q", got, row.verdict)
 			}
-			if diff := cmp.Diff(&theirs, find(status, theirs.Type)); diff != "" {
+			if diff := cmp.Diff(&theirs, mcp.Condition(status, theirs.Type)); diff != "" {
 				t.Errorf("a condition of another controller changed:\n%s", diff)
 			}
 			row.o.Conditions = status

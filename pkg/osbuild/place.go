@@ -7,9 +7,9 @@ import (
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // Slots says whether a further build may start.
@@ -45,8 +45,8 @@ const waitFormat = "as many builds run as " + api.KeyMaxConcurrentBuilds + "=%d 
 
 // PlaceOf reads the place that conditions tell; false when there is none.
 func PlaceOf(conditions []mcfgv1.MachineConfigPoolCondition) (Place, bool) {
-	c := find(conditions, mcfgv1.MachineConfigPoolBuildPending)
-	if c == nil || c.Status != corev1.ConditionTrue || c.Reason != api.ReasonWaitingForSlot {
+	c := mcp.True(conditions, mcfgv1.MachineConfigPoolBuildPending)
+	if c == nil || c.Reason != api.ReasonWaitingForSlot {
 		return Place{}, false
 	}
 	var limit int

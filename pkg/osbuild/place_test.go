@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // TestS06Place follows a pool through the queue: its status says since when it
@@ -39,7 +40,7 @@ func TestS06Place(t *testing.T) {
 	} {
 		o := Observed{Slots: Slots{Limit: 2, Busy: 2, Ahead: step.ahead}, Registry: gone, Conditions: conditions}
 		conditions = Status(d, o, now.Add(time.Duration(i)*time.Minute))
-		c := find(conditions, mcfgv1.MachineConfigPoolBuildPending)
+		c := mcp.Condition(conditions, mcfgv1.MachineConfigPoolBuildPending)
 		if got := verdictOf(t, conditions) + " " + c.Message; !strings.Contains(got, step.want) {
 			t.Errorf("with %d ahead: %q, want %q", step.ahead, got, step.want)
 		}
@@ -83,7 +84,7 @@ func TestPlaceIsKeptUntilTheStart(t *testing.T) {
 	}
 	o.Registry = silent
 	conditions := Status(d, o, later)
-	if c := find(conditions, mcfgv1.MachineConfigPoolBuildPending); c.Reason != api.ReasonWaitingForRegistry || !strings.Contains(c.Message, "503") {
+	if c := mcp.Condition(conditions, mcfgv1.MachineConfigPoolBuildPending); c.Reason != api.ReasonWaitingForRegistry || !strings.Contains(c.Message, "503") {
 		t.Errorf("without an answer it is %s: %s", c.Reason, c.Message)
 	}
 	again := o

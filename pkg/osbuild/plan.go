@@ -1,6 +1,7 @@
 package osbuild
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -88,7 +89,7 @@ func Plan(d Desired, o Observed, now time.Time) NextSteps {
 	n.Actions = append(n.Actions, s.actions(d, o, now)...)
 	switch s.kind {
 	case running:
-		n.RequeueAfter = untilTimeOut(d, *s.current, now)
+		n.RequeueAfter = untilTimeOut(*s.current, now)
 	case unanswered:
 		n.RequeueAfter = registryRetry
 	case retrying:
@@ -205,8 +206,8 @@ func nextRequest(d Desired, o Observed, r *Record) buildspec.Request {
 	return request
 }
 
-func untilTimeOut(d Desired, run backend.Observation, now time.Time) time.Duration {
-	at := endsBy(d, run)
+func untilTimeOut(run backend.Observation, now time.Time) time.Duration {
+	at := endsBy(run)
 	if at.IsZero() {
 		return 0
 	}
@@ -216,7 +217,7 @@ func untilTimeOut(d Desired, run backend.Observation, now time.Time) time.Durati
 func newRecord(d Desired, run backend.Observation, before *Record) Record {
 	r := Record{
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
-		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken, RebuildRequest: d.RebuildRequest,
 		LastRun: run.UID, Object: run.Object, BaseDigest: run.Result.BaseDigest,
 		Started: run.Started, Finished: run.Finished, Changes: run.Changes, Log: run.Log,
 		Timings: run.Result.Timings, BytesPulled: run.Result.BytesPulled, BytesPushed: run.Result.BytesPushed,
@@ -258,7 +259,7 @@ func succeededRecord(d Desired, run backend.Observation, before *Record) Record 
 func reusedRecord(d Desired, o Observed, now time.Time) Record {
 	r := Record{
 		Pool: d.Request.Pool, RenderedConfig: d.Request.RenderedConfig,
-		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken,
+		InputsHash: d.Request.ID, Inputs: d.Fingerprint, Config: d.Config, RebuildToken: d.Request.RebuildToken, RebuildRequest: d.RebuildRequest,
 		Outcome: Succeeded, Reason: api.ReasonImageReused, Started: now, Finished: now,
 		Image: inRepository(d, o.Registry.Digest), StepsImage: inRepository(d, o.Registry.StepsDigest), Changes: changes(d, o),
 	}
@@ -308,7 +309,7 @@ var hopeless = []string{api.ReasonInvalidDockerfile, api.ReasonInvalidRenderedCo
 // built before the annotation was answered elsewhere asks for a build.
 func RebuildToken(annotation, target string, o Observed) string {
 	answered := annotation == ""
-	if newest := o.newest(); newest != nil && newest.RebuildToken == annotation {
+	if newest := o.newest(); newest != nil && cmp.Or(newest.RebuildRequest, newest.RebuildToken) == annotation {
 		answered = true
 	}
 	if !answered {

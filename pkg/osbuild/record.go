@@ -38,7 +38,10 @@ type Record struct {
 	Inputs         names.Inputs   `json:"inputs"`
 	Config         RenderedConfig `json:"config,omitzero"`
 	RebuildToken   string         `json:"rebuildToken,omitempty"`
-	Outcome        Outcome        `json:"outcome"`
+	// RebuildRequest is what the pool's annotation asked for when this was written: this
+	// build answers it, or an earlier one did. Without it, RebuildToken is.
+	RebuildRequest string  `json:"rebuildRequest,omitempty"`
+	Outcome        Outcome `json:"outcome"`
 	// Attempts that failed or succeeded; interruptions are counted apart.
 	Attempts      int `json:"attempts"`
 	Interruptions int `json:"interruptions,omitempty"`

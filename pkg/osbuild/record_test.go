@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -194,7 +195,7 @@ func TestCancelledRunIsNotTriedAgain(t *testing.T) {
 	if got, plan := verdictOf(t, conditions), Plan(d, o, now); got != "BuildFailed/BuildCancelled" || len(plan.Actions) > 0 || plan.RequeueAfter > 0 {
 		t.Errorf("%s, plan %q, again in %v", got, verbs(plan), plan.RequeueAfter)
 	}
-	message := find(conditions, mcfgv1.MachineConfigPoolBuildFailed).Message
+	message := mcp.Condition(conditions, mcfgv1.MachineConfigPoolBuildFailed).Message
 	if !strings.Contains(message, "cancelled by the user") || !strings.Contains(message, "what to do: ") || !strings.Contains(message, api.AnnotationRebuild) || strings.Contains(message, "log") {
 		t.Errorf("message %q", message)
 	}

@@ -161,7 +161,7 @@ func (s *state) fromRun(d Desired, o Observed, now time.Time) {
 		s.fail(run.Reason, run.Message)
 	default:
 		s.kind = running
-		s.timeOut(d, now)
+		s.timeOut(now)
 	}
 }
 
@@ -169,24 +169,25 @@ func (s *state) fromRun(d Desired, o Observed, now time.Time) {
 // kubelet ends it at that time, unless the node is gone.
 const overrun = 5 * time.Minute
 
-// endsBy is when an active run is ended by us; zero for never.
-func endsBy(d Desired, run backend.Observation) time.Time {
+// endsBy is when an active run is ended by us; zero for never. The time is that which
+// it was given: another setting is for the next build.
+func endsBy(run backend.Observation) time.Time {
 	switch {
-	case d.Request.Timeout <= 0:
+	case run.Timeout <= 0:
 		return time.Time{}
 	case run.Phase == backend.PhasePending:
-		return run.Created.Add(d.Request.Timeout)
+		return run.Created.Add(run.Timeout)
 	case run.Started.IsZero():
-		return run.Created.Add(d.Request.Timeout + overrun)
+		return run.Created.Add(run.Timeout + overrun)
 	default:
-		return run.Started.Add(d.Request.Timeout + overrun)
+		return run.Started.Add(run.Timeout + overrun)
 	}
 }
 
 // timeOut ends an active run that is past its deadline.
-func (s *state) timeOut(d Desired, now time.Time) {
-	run, limit := s.current, d.Request.Timeout
-	switch at := endsBy(d, *run); {
+func (s *state) timeOut(now time.Time) {
+	run, limit := s.current, s.current.Timeout
+	switch at := endsBy(*run); {
 	case at.IsZero() || now.Before(at):
 	case run.Phase == backend.PhasePending:
 		s.fail(api.ReasonBuildTimedOut, fmt.Sprintf("%s had not started after %s=%s: %s", run.Object, api.KeyBuildTimeout, limit, run.Message))

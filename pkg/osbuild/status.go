@@ -8,9 +8,9 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 // warningSeparator stands between a message and each warning.
@@ -27,9 +27,10 @@ type verdict struct {
 // others as they were. An equal list means that there is nothing to write.
 func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCondition {
 	s := decide(d, o, now)
+	tellsDegraded := ownsDegraded(o.Conditions)
 	if s.kind == optedOut {
 		return slices.DeleteFunc(slices.Clone(o.Conditions), func(c mcfgv1.MachineConfigPoolCondition) bool {
-			return slices.Contains(api.OwnedConditions, c.Type)
+			return slices.Contains(api.OwnedConditions, c.Type) && (tellsDegraded || c.Type != mcfgv1.MachineConfigPoolImageBuildDegraded)
 		})
 	}
 	v, ok := judge(d, o, s, now)
@@ -45,17 +46,29 @@ func Status(d Desired, o Observed, now time.Time) []mcfgv1.MachineConfigPoolCond
 		if kind == v.kind {
 			c.Status, c.Message = corev1.ConditionTrue, v.message
 		}
-		list = set(list, c, now)
+		list = mcp.SetCondition(list, c, now)
 	}
 	degraded := mcfgv1.MachineConfigPoolCondition{Type: mcfgv1.MachineConfigPoolImageBuildDegraded, Status: corev1.ConditionFalse, Reason: v.reason}
 	if v.kind == mcfgv1.MachineConfigPoolBuildFailed {
 		degraded.Status, degraded.Message = corev1.ConditionTrue, v.message
 	}
-	list = set(list, degraded, now)
+	if tellsDegraded {
+		list = mcp.SetCondition(list, degraded, now)
+	}
 	if c, changed := interrupted(d, s, v); changed {
-		list = set(list, c, now)
+		list = mcp.SetCondition(list, c, now)
 	}
 	return list
+}
+
+// ownsDegraded is false where somebody else wrote ImageBuildDegraded: what is written
+// here has the reason that BuildFailed has, in the same write. The
+// machine-config-operator of newer OpenShift sets it back to False (NoLayeredObjects) on
+// pools without a MachineOSConfig; two who insist would write for ever.
+func ownsDegraded(conditions []mcfgv1.MachineConfigPoolCondition) bool {
+	degraded := mcp.Condition(conditions, mcfgv1.MachineConfigPoolImageBuildDegraded)
+	failed := mcp.Condition(conditions, mcfgv1.MachineConfigPoolBuildFailed)
+	return degraded == nil || failed != nil && failed.Reason == degraded.Reason
 }
 
 // judge returns the verdict of a state; false means that what stands there
@@ -117,7 +130,8 @@ func askingVerdict(d Desired, o Observed, s state, now time.Time) (verdict, bool
 // stands there remains, unless it is the success of other inputs.
 func betweenVerdict(d Desired, o Observed, s state) (verdict, bool) {
 	_, waits := PlaceOf(o.Conditions) // it waits for no slot any more
-	if c := find(o.Conditions, mcfgv1.MachineConfigPoolBuildSuccess); find(o.Conditions, mcfgv1.MachineConfigPoolBuilding) != nil && (c == nil || c.Status != corev1.ConditionTrue) && !waits {
+	succeeded := mcp.True(o.Conditions, mcfgv1.MachineConfigPoolBuildSuccess) != nil
+	if mcp.Condition(o.Conditions, mcfgv1.MachineConfigPoolBuilding) != nil && !succeeded && !waits {
 		return verdict{}, false
 	}
 	message := "asking the registry for the image of " + d.Request.RenderedConfig
@@ -143,26 +157,4 @@ func interrupted(d Desired, s state, v verdict) (mcfgv1.MachineConfigPoolConditi
 		return c, true
 	}
 	return c, false
-}
-
-func find(list []mcfgv1.MachineConfigPoolCondition, kind mcfgv1.MachineConfigPoolConditionType) *mcfgv1.MachineConfigPoolCondition {
-	for i := range list {
-		if list[i].Type == kind {
-			return &list[i]
-		}
-	}
-	return nil
-}
-
-// set puts a condition into a list; the transition time moves only with the status.
-func set(list []mcfgv1.MachineConfigPoolCondition, c mcfgv1.MachineConfigPoolCondition, now time.Time) []mcfgv1.MachineConfigPoolCondition {
-	c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
-	if old := find(list, c.Type); old != nil {
-		if old.Status == c.Status {
-			c.LastTransitionTime = old.LastTransitionTime
-		}
-		*old = c
-		return list
-	}
-	return append(list, c)
 }

@@ -1,6 +1,8 @@
 package osbuild
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,9 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // TestS20StatusOverTime follows one pool's conditions through a failed
@@ -53,11 +58,11 @@ func TestS20StatusOverTime(t *testing.T) {
 		if got := verdictOf(t, after); got != step.verdict {
 			t.Errorf("step %d: %s, want %s", i, got, step.verdict)
 		}
-		if c := find(after, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
+		if c := mcp.Condition(after, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
 			t.Errorf("step %d: ImageBuildDegraded is %s", i, c.Status)
 		}
 		kind, _, _ := strings.Cut(step.verdict, "/")
-		if c := find(after, mcfgv1.MachineConfigPoolConditionType(kind)); !strings.Contains(c.Message, step.says) {
+		if c := mcp.Condition(after, mcfgv1.MachineConfigPoolConditionType(kind)); !strings.Contains(c.Message, step.says) {
 			t.Errorf("step %d: message %q does not say %q", i, c.Message, step.says)
 		}
 		for _, c := range after {
@@ -67,7 +72,7 @@ func TestS20StatusOverTime(t *testing.T) {
 			}
 			seen[c.Type] = c
 		}
-		if diff := cmp.Diff(theirs, *find(after, theirs.Type)); diff != "" {
+		if diff := cmp.Diff(theirs, *mcp.Condition(after, theirs.Type)); diff != "" {
 			t.Errorf("step %d changed a foreign condition:\n%s", i, diff)
 		}
 		conditions = after
@@ -102,7 +107,7 @@ func TestS22DegradedFollowsTheActiveBuild(t *testing.T) {
 		if got := verdictOf(t, conditions); got != step.verdict {
 			t.Errorf("step %d: %s, want %s", i, got, step.verdict)
 		}
-		if c := find(conditions, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
+		if c := mcp.Condition(conditions, mcfgv1.MachineConfigPoolImageBuildDegraded); c.Status != step.degraded {
 			t.Errorf("step %d: ImageBuildDegraded is %s, want %s", i, c.Status, step.degraded)
 		}
 	}
@@ -118,7 +123,7 @@ func TestInterruptionIsToldLater(t *testing.T) {
 		want   bool
 	}{"newer inputs": {b, false, true}, "newer inputs, but it was going": {b, true, false}, "somebody deleted it": {a, true, false}} {
 		o := Observed{Builds: []backend.Observation{build(a, func(b *backend.Observation) { b.Deleting, b.RunDeleting = true, row.before })}}
-		c := find(Status(row.d, o, now), mcfgv1.MachineConfigPoolBuildInterrupted)
+		c := mcp.Condition(Status(row.d, o, now), mcfgv1.MachineConfigPoolBuildInterrupted)
 		if told := c != nil && c.Status == corev1.ConditionTrue; told != row.want {
 			t.Errorf("%s: interruption told: %v, want %v", name, told, row.want)
 		}
@@ -140,6 +145,22 @@ func TestFailureMessage(t *testing.T) {
 	}
 	if !strings.HasPrefix(got, "step failed\n") || !strings.Contains(got, "\n  last\n") || strings.Count(got, "old") != logLinesInMessage-1 || !strings.HasSuffix(got, "oc logs pod/x") {
 		t.Errorf("message %q", got)
+	}
+}
+
+// TestWhereTheLogIs: a Build has a log of its own only where OpenShift serves it.
+func TestWhereTheLogIs(t *testing.T) {
+	long := strings.Repeat("a", 250)
+	for object, want := range map[string]string{
+		"pod/x":         "oc logs pod/x",
+		"build/x":       "oc logs build/x (without OpenShift: kubectl logs --all-containers --ignore-errors pod/x-build)",
+		"build/" + long: "oc logs build/" + long + " (without OpenShift: kubectl logs --all-containers --ignore-errors pod/" + names.BuildPod(long) + ")",
+	} {
+		run := build(Desire(inputs()), phase(backend.PhaseFailed), func(b *backend.Observation) { b.Object = object })
+		got := finalMessage(state{record: &Record{Message: "step failed", Reason: api.ReasonBuildFailed}, current: &run})
+		if _, where, _ := strings.Cut(got, "\nthe whole log: "); where != want {
+			t.Errorf("%s: the log is in %q, want %q", object, where, want)
+		}
 	}
 }
 
@@ -240,6 +261,66 @@ func TestChanges(t *testing.T) {
 		}
 		if got := strings.Join(changes(Desire(inputs(row.change)), Observed{Records: []Record{record}}), ", "); got != row.want {
 			t.Errorf("%s: %q, want %q", name, got, row.want)
+		}
+	}
+}
+
+// TestS30ChangesTellOfARegistryThatRefuses: a build that may not have been needed says so.
+func TestS30ChangesTellOfARegistryThatRefuses(t *testing.T) {
+	d := Desire(inputs())
+	refused := &Confirmation{Image: d.Request.FinalImage, Err: errors.New("401 Unauthorized\nbody")}
+	want := []string{"first build of the pool", "the registry does not say whether it has this image already: 401 Unauthorized"}
+	for _, a := range Plan(d, Observed{Slots: Slots{Limit: 1}, Registry: refused}, now).Actions {
+		if start, ok := a.(StartBuild); ok && slices.Equal(start.Request.Changes, want) {
+			return
+		}
+	}
+	t.Errorf("no build starts that says %q", want)
+}
+
+// TestConditionsOfOthersStay: ImageBuildDegraded is written by others, too. Whose it is
+// shows in its reason, and nobody's is overwritten.
+func TestConditionsOfOthersStay(t *testing.T) {
+	type conditions = []mcfgv1.MachineConfigPoolCondition
+	const degraded, failed = mcfgv1.MachineConfigPoolImageBuildDegraded, mcfgv1.MachineConfigPoolBuildFailed
+	of := func(kind mcfgv1.MachineConfigPoolConditionType, status corev1.ConditionStatus, reason string) mcfgv1.MachineConfigPoolCondition {
+		return mcfgv1.MachineConfigPoolCondition{Type: kind, Status: status, Reason: reason}
+	}
+	blocked := Desire(inputs(func(in *Inputs) { in.Problems = buildconfig.Problems{{Object: "ConfigMap/x", Key: "y", Text: "z"}} }))
+	optedOut := Desire(inputs(func(in *Inputs) { in.OptedIn = false }))
+	short := func(list conditions) string {
+		var text []string
+		for _, c := range list {
+			text = append(text, fmt.Sprint(c.Type, " ", c.Status, " ", c.Reason))
+		}
+		slices.Sort(text)
+		return strings.Join(text, "\n")
+	}
+	cleared := of(degraded, corev1.ConditionFalse, "NoLayeredObjects")
+	told := Status(blocked, Observed{}, now)
+	toldAndCleared := append(slices.DeleteFunc(slices.Clone(told), func(c mcfgv1.MachineConfigPoolCondition) bool { return c.Type == degraded }), cleared)
+	for name, row := range map[string]struct {
+		desired      Desired
+		before, want conditions
+		events       string
+	}{
+		"failed, and cleared by another":  {blocked, toldAndCleared, toldAndCleared, ""},
+		"failed, cleared before":          {blocked, conditions{cleared}, toldAndCleared, "BuildFailed"},
+		"not opted in, built by another":  {optedOut, conditions{of(degraded, corev1.ConditionFalse, "BuildSuccess")}, conditions{of(degraded, corev1.ConditionFalse, "BuildSuccess")}, ""},
+		"opted out":                       {optedOut, told, nil, "BuildDeleted"},
+		"opted out, and cleared by other": {optedOut, toldAndCleared, conditions{cleared}, "BuildDeleted"},
+		"left over":                       {optedOut, conditions{of(failed, corev1.ConditionTrue, "x"), of(degraded, corev1.ConditionTrue, "x")}, nil, "BuildDeleted"},
+	} {
+		got := Status(row.desired, Observed{Conditions: row.before}, now)
+		if diff := cmp.Diff(short(row.want), short(got)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+		var events []string
+		for _, e := range Events(row.desired, row.before, got, nil) {
+			events = append(events, e.Reason)
+		}
+		if strings.Join(events, " ") != row.events {
+			t.Errorf("%s: events %v, want %q", name, events, row.events)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -33,6 +34,7 @@ type user struct {
 	asBuilds                  bool // rather than pods
 	pool                      types.UID
 	target, dockerfile, token string
+	request                   string // the token of before it is known whether it is answered
 }
 
 // answers is how the registry answers.
@@ -98,12 +100,12 @@ func (w *world) forbid(format string, args ...any) {
 // desired is what the user's wishes come to.
 func (w *world) desired(o Observed) Desired {
 	u := w.user
-	u.token = RebuildToken(w.token, w.target, o)
+	u.token, u.request = RebuildToken(w.token, w.target, o), w.token
 	if d, ok := w.memory.desires[u]; ok {
 		return d
 	}
 	d := Desire(inputs(func(in *Inputs) {
-		in.Pool.UID, in.OptedIn, in.TargetConfig, in.CustomDockerfile, in.RebuildToken = u.pool, u.optedIn, u.target, u.dockerfile, u.token
+		in.Pool.UID, in.OptedIn, in.TargetConfig, in.CustomDockerfile, in.RebuildToken, in.RebuildRequest = u.pool, u.optedIn, u.target, u.dockerfile, u.token, u.request
 		in.Config = &RenderedConfig{Name: u.target, SpecHash: u.target}
 		in.Settings.MaxBuildRetries, in.BuildsServed = w.memory.retries, u.asBuilds
 		if u.wrong {
@@ -254,7 +256,7 @@ func (w *world) tell(d Desired, o Observed) {
 	if want := map[bool]int{true: 1}[w.optedIn]; len(held) != want {
 		w.forbid("the conditions %v are True; opted in: %v", held, w.optedIn)
 	}
-	if foreign := find(w.conditions, theirs.Type); foreign == nil || *foreign != theirs {
+	if foreign := mcp.Condition(w.conditions, theirs.Type); foreign == nil || *foreign != theirs {
 		w.forbid("a condition of another controller is now %v", foreign)
 	}
 }

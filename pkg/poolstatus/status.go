@@ -8,9 +8,9 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/redact"
 )
 
@@ -30,14 +30,14 @@ func Compute(pool *mcfgv1.MachineConfigPool, members *Members, now time.Time) mc
 		members = &Members{}
 	}
 	count(&status, pool, members.Nodes)
-	list := set(status.Conditions, nodeDegraded(members), now)
+	list := mcp.SetCondition(status.Conditions, nodeDegraded(members), now)
 	for _, c := range progress(pool, status, members.Problems) {
 		if c.Type == mcfgv1.MachineConfigPoolUpdated && c.Status == corev1.ConditionTrue {
 			status.Configuration = *pool.Spec.Configuration.DeepCopy()
 		}
-		list = set(list, c, now)
+		list = mcp.SetCondition(list, c, now)
 	}
-	status.Conditions = set(list, degraded(list), now)
+	status.Conditions = mcp.SetCondition(list, degraded(list), now)
 	return status
 }
 
@@ -67,18 +67,7 @@ func updated(pool *mcfgv1.MachineConfigPool, n Node) bool {
 	if !n.done() || n.CurrentConfig != pool.Spec.Configuration.Name {
 		return false
 	}
-	return !optedIn(pool) || hasImage(pool) && n.CurrentImage == pool.Annotations[api.AnnotationNewestImage]
-}
-
-func optedIn(pool *mcfgv1.MachineConfigPool) bool {
-	_, ok := pool.Labels[api.LabelLayeringEnabled]
-	return ok
-}
-
-// hasImage is true when the pool's image is that of the config that it targets:
-// until the next one is built, the annotation names that of the last config.
-func hasImage(pool *mcfgv1.MachineConfigPool) bool {
-	return pool.Annotations[api.AnnotationNewestImage] != "" && pool.Annotations[api.AnnotationImageConfig] == pool.Spec.Configuration.Name
+	return !mcp.OptedIn(pool) || mcp.HasImage(pool) && n.CurrentImage == pool.Annotations[api.AnnotationNewestImage]
 }
 
 // progress computes Updated and Updating from the counts. While some machines
@@ -102,7 +91,7 @@ func progress(pool *mcfgv1.MachineConfigPool, s mcfgv1.MachineConfigPoolStatus, 
 		return conditions(yes, no, api.ReasonMachinesUpdated, "all machines have "+describe(pool))
 	case pool.Spec.Paused:
 		return conditions(no, no, api.ReasonPoolPaused, "the pool is paused; its machines are not updated to "+describe(pool)+" until spec.paused is false")
-	case optedIn(pool) && !hasImage(pool):
+	case mcp.OptedIn(pool) && !mcp.HasImage(pool):
 		return conditions(no, yes, api.ReasonWaitingForImage, "machines are updated when the image of "+target+" is built")
 	default:
 		return conditions(no, yes, api.ReasonMachinesUpdating, "machines are updated to "+describe(pool))
@@ -110,7 +99,7 @@ func progress(pool *mcfgv1.MachineConfigPool, s mcfgv1.MachineConfigPoolStatus, 
 }
 
 func describe(pool *mcfgv1.MachineConfigPool) string {
-	if optedIn(pool) && hasImage(pool) {
+	if mcp.OptedIn(pool) && mcp.HasImage(pool) {
 		return pool.Spec.Configuration.Name + ", image " + pool.Annotations[api.AnnotationNewestImage]
 	}
 	return pool.Spec.Configuration.Name
@@ -124,7 +113,7 @@ func Rendered(conditions []mcfgv1.MachineConfigPoolCondition, problem *Problem, 
 	if problem != nil {
 		c.Status, c.Reason, c.Message = corev1.ConditionTrue, problem.Reason, problem.Message
 	}
-	return set(slices.Clone(conditions), c, now)
+	return mcp.SetCondition(slices.Clone(conditions), c, now)
 }
 
 // Unrendered returns the conditions of a pool that is not rendered here: what
@@ -198,35 +187,17 @@ func degraded(list []mcfgv1.MachineConfigPoolCondition) mcfgv1.MachineConfigPool
 	for _, kind := range []mcfgv1.MachineConfigPoolConditionType{
 		mcfgv1.MachineConfigPoolRenderDegraded, mcfgv1.MachineConfigPoolNodeDegraded, mcfgv1.MachineConfigPoolImageBuildDegraded,
 	} {
-		i := index(list, kind)
-		if i < 0 || list[i].Status != corev1.ConditionTrue {
+		c := mcp.True(list, kind)
+		if c == nil {
 			continue
 		}
 		if found == nil {
-			sum.Status, sum.Reason = corev1.ConditionTrue, list[i].Reason
+			sum.Status, sum.Reason = corev1.ConditionTrue, c.Reason
 		}
 		// The condition itself has the rest.
-		first, _, _ := strings.Cut(list[i].Message, "\n")
+		first, _, _ := strings.Cut(c.Message, "\n")
 		found = append(found, fmt.Sprintf("%s: %s", kind, first))
 	}
 	sum.Message = strings.Join(found, "; ")
 	return sum
-}
-
-func index(list []mcfgv1.MachineConfigPoolCondition, kind mcfgv1.MachineConfigPoolConditionType) int {
-	return slices.IndexFunc(list, func(c mcfgv1.MachineConfigPoolCondition) bool { return c.Type == kind })
-}
-
-// set puts a condition into a list; the transition time moves only with the status.
-func set(list []mcfgv1.MachineConfigPoolCondition, c mcfgv1.MachineConfigPoolCondition, now time.Time) []mcfgv1.MachineConfigPoolCondition {
-	c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
-	i := index(list, c.Type)
-	if i < 0 {
-		return append(list, c)
-	}
-	if list[i].Status == c.Status {
-		c.LastTransitionTime = list[i].LastTransitionTime
-	}
-	list[i] = c
-	return list
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 )
 
 var (
@@ -137,11 +138,11 @@ func TestCompute(t *testing.T) {
 
 func get(t *testing.T, s mcfgv1.MachineConfigPoolStatus, kind mcfgv1.MachineConfigPoolConditionType) mcfgv1.MachineConfigPoolCondition {
 	t.Helper()
-	i := index(s.Conditions, kind)
-	if i < 0 {
+	c := mcp.Condition(s.Conditions, kind)
+	if c == nil {
 		t.Fatalf("no condition %s in %+v", kind, s.Conditions)
 	}
-	return s.Conditions[i]
+	return *c
 }
 
 func TestDegraded(t *testing.T) {
@@ -237,7 +238,7 @@ func TestConditionsOfOthers(t *testing.T) {
 	if c := s.Conditions[1]; !c.LastTransitionTime.Time.Equal(now) || c.Status != corev1.ConditionTrue {
 		t.Errorf("Updated became True, and is %+v", c)
 	}
-	if i := index(s.Conditions, mcfgv1.MachineConfigPoolRenderDegraded); i >= 0 {
+	if mcp.Condition(s.Conditions, mcfgv1.MachineConfigPoolRenderDegraded) != nil {
 		t.Error("RenderDegraded was set by nobody's word")
 	}
 }

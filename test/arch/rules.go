@@ -19,6 +19,7 @@ var pure = []string{
 	"pkg/executor",
 	"pkg/gitaddress",
 	"pkg/ignition/spec2",
+	"pkg/mcp",
 	"pkg/osbuild",
 	"pkg/ospackages",
 	"pkg/poolstatus",

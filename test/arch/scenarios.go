@@ -16,13 +16,6 @@ import (
 // scenarioCount is how many scenarios there are; they are numbered from 1.
 const scenarioCount = 39
 
-// laterScenarios are completed together with a back-end that does not exist yet;
-// their rows may say so in place of a test.
-var laterScenarios = []string{"S10", "S37"}
-
-// laterMark is how a row says so.
-const laterMark = "to be shown with the second back-end"
-
 var (
 	scenarioRow  = regexp.MustCompile(`^\| (S\d\d) \|(.*)\|$`)
 	scenarioTest = regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)(?:/([^`]+))?`")
@@ -59,11 +52,7 @@ func scenarioViolations(tree fs.FS, document string) ([]string, error) {
 func rowViolations(tree fs.FS, number, row string) ([]string, error) {
 	var found []string
 	tests := scenarioTest.FindAllStringSubmatch(row, -1)
-	later := strings.Contains(row, laterMark)
-	if later && !slices.Contains(laterScenarios, number) {
-		found = append(found, number+" must not wait for anything")
-	}
-	if len(tests) == 0 && !later {
+	if len(tests) == 0 {
 		found = append(found, number+" names no test")
 	}
 	for _, test := range tests {

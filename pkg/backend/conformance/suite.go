@@ -55,7 +55,7 @@ func listShowsWhatWasAskedFor(b *bench) {
 	got := b.start(r)
 	want := backend.Observation{
 		Pool: r.Pool, RenderedConfig: r.RenderedConfig, Builder: b.Builder, ID: r.ID, Attempt: r.Attempt, RebuildToken: r.RebuildToken, Changes: r.Changes,
-		Phase: backend.PhasePending, Object: got.Object, UID: got.UID, Created: got.Created, Parts: got.Parts, Message: got.Message,
+		Phase: backend.PhasePending, Object: got.Object, UID: got.UID, Created: got.Created, Timeout: r.Timeout, Parts: got.Parts, Message: got.Message,
 	}
 	if len(got.Parts) != len(r.Architectures) {
 		b.t.Errorf("parts %+v for %v", got.Parts, r.Architectures)

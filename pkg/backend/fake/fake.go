@@ -156,7 +156,7 @@ func (b *Backend) Start(_ context.Context, r buildspec.Request) (types.UID, erro
 		case o.UID == "":
 			b.runs++
 			o.UID, o.Phase, o.Attempt, o.Changes = types.UID(fmt.Sprintf("run-%d", b.runs)), backend.PhasePending, r.Attempt, r.Changes
-			o.Created = epoch.Add(time.Duration(b.runs) * time.Second)
+			o.Created, o.Timeout = epoch.Add(time.Duration(b.runs)*time.Second), r.Timeout
 		}
 		if why != "" {
 			refusal = &backend.ForeignObjectError{Object: o.Object, Why: why, Going: o.Deleting}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildpod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 )
 
@@ -37,6 +38,10 @@ var interruptions = []string{
 	podNodeAffinity, podUnexpected, podOutOfPods, podOutOfCPU, podOutOfMemory,
 }
 
+// nodeLowOnDisk is in the kubelet's message where the node's disk was full
+// (pkg/kubelet/eviction, helpers.go).
+const nodeLowOnDisk = "low on resource: ephemeral-storage"
+
 // exitKilled is the exit code of a process ended by SIGKILL.
 const exitKilled = 137
 
@@ -62,8 +67,12 @@ func observeFailure(o *backend.Observation, p *corev1.Pod) {
 	case slices.Contains(interruptions, p.Status.Reason) || disrupted(p):
 		o.Phase, o.Reason = backend.PhaseInterrupted, api.ReasonBuildInterrupted
 		o.Message = strings.TrimSpace(p.Status.Reason + " " + p.Status.Message)
-		if o.Message == "" {
+		switch {
+		case o.Message == "":
 			o.Message = "the cluster ended the pod"
+		case strings.Contains(o.Message, nodeLowOnDisk):
+			o.Message = fmt.Sprintf("%s; if the build itself filled the node, let it end for that: set limits.ephemeral-storage in %s of ConfigMap %s below what the node has, which limits each emptyDir too (%s where it is not set)",
+				strings.TrimRight(o.Message, ". "), api.KeyBuildPodResources, api.ConfigMapBuildConfig, buildpod.DefaultVolumeLimit)
 		}
 	case failed == nil:
 		o.Message = strings.TrimSpace("the pod failed: " + p.Status.Reason + " " + p.Status.Message)

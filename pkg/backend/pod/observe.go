@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -61,6 +63,7 @@ func observePod(o *backend.Observation, p *corev1.Pod) {
 	if p.Status.StartTime != nil {
 		o.Started = p.Status.StartTime.Time
 	}
+	o.Timeout = time.Duration(ptr.Deref(p.Spec.ActiveDeadlineSeconds, 0)) * time.Second
 	switch p.Status.Phase {
 	case corev1.PodSucceeded:
 		o.Phase = backend.PhaseSucceeded

@@ -152,7 +152,8 @@ func TestObserve(t *testing.T) {
 		"S24: deadline":                {request(), status{phase: corev1.PodFailed, reason: "DeadlineExceeded", build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", ""},
 		"S24: disk limit":              {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonOutOfStorage, "containers 1Gi; write less in the Dockerfile, or raise limits.ephemeral-storage in buildPodResources of ConfigMap on-cluster-build-config", ""},
 		"S24: emptyDir full":           {request(customContent), status{phase: corev1.PodFailed, reason: "Evicted", message: `Usage of EmptyDir volume "storage" exceeds the limit "20Gi". `, build: ended(137, "Error", "")}, backend.PhaseFailed, api.ReasonOutOfStorage, `"storage" exceeds the limit "20Gi"; write less`, ""},
-		"S23: node out of disk":        {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node was low on resource", conditions: disruption(), build: ended(137, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "low on resource", ""},
+		"S23: node out of memory":      {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node was low on resource: memory.", conditions: disruption(), build: ended(137, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "low on resource: memory.", ""},
+		"S23: node out of disk":        {request(customContent), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node was low on resource: ephemeral-storage. Container image-build was using 90Gi, request is 0, has larger consumption of ephemeral-storage. ", conditions: disruption(), build: ended(137, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "limits.ephemeral-storage in buildPodResources of ConfigMap on-cluster-build-config below what the node has, which limits each emptyDir too (20Gi where it is not set)", ""},
 		"S23: rejected by node":        {request(), status{phase: corev1.PodFailed, reason: "Evicted", message: "The node had condition: [DiskPressure]"}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "DiskPressure", ""},
 		"S23: preempted":               {request(), status{phase: corev1.PodFailed, conditions: disruption(), build: ended(143, "Error", "")}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "the cluster ended the pod", ""},
 		"S23: node shut down":          {request(), status{phase: corev1.PodFailed, reason: "Terminated", message: "node shutdown"}, backend.PhaseInterrupted, api.ReasonBuildInterrupted, "node shutdown", ""},
@@ -193,7 +194,7 @@ func TestObserveWhatABuildIs(t *testing.T) {
 	p.Status.StartTime = &started
 	want := backend.Observation{
 		Pool: r.Pool, RenderedConfig: config, Builder: api.BuilderCustomPod, ID: r.ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
-		Object: "pod/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Created: at.Time, Started: started.Time,
+		Object: "pod/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Timeout: time.Hour, Created: at.Time, Started: started.Time,
 	}
 	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{inputs.Root(r)}, []*corev1.Pod{p})); diff != "" {
 		t.Errorf("build:\n%s", diff)

@@ -46,7 +46,7 @@ func observeParts(o *backend.Observation, pods []*corev1.Pod, rootGoing bool) {
 		})
 	}
 	first := parts[0]
-	o.UID, o.Attempt, o.Changes = types.UID(first.run), first.Attempt, first.Changes
+	o.UID, o.Attempt, o.Changes, o.Timeout = types.UID(first.run), first.Attempt, first.Changes, first.Timeout
 	o.Created = earliest(parts, func(p part) time.Time { return p.Created })
 	o.Started = earliest(parts, func(p part) time.Time { return p.Started })
 	o.Object, o.Result.Members = objectsOf(parts), reported(parts)

@@ -153,7 +153,7 @@ func TestJoinedSuccess(t *testing.T) {
 	want := backend.Observation{
 		Pool: request().Pool, RenderedConfig: config, Builder: api.BuilderCustomPod, ID: request().ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
 		Object: "pod/build-" + config + "-amd64, pod/build-" + config + "-arm64", UID: runID, Phase: backend.PhaseSucceeded,
-		Created: at.Time, Started: started.Time, Finished: at.Add(time.Minute),
+		Created: at.Time, Started: started.Time, Timeout: time.Hour, Finished: at.Add(time.Minute),
 		Parts: []backend.Part{
 			{Object: "pod/build-" + config + "-amd64", UID: "pod-amd64", Architecture: "amd64"},
 			{Object: "pod/build-" + config + "-arm64", UID: "pod-arm64", Architecture: "arm64"},

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -53,17 +53,11 @@ func askedFor(token string) string {
 // that has no try left. Another one takes what the tag names then, and would be
 // thrown away for this one's base.
 func polled(pool *mcfgv1.MachineConfigPool) bool {
-	if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; !optedIn || pool.DeletionTimestamp != nil {
-		return false
-	}
-	return is(pool, mcfgv1.MachineConfigPoolBuildFailed) || is(pool, mcfgv1.MachineConfigPoolBuildSuccess) &&
-		pool.Annotations[api.AnnotationNewestImage] != "" && pool.Annotations[api.AnnotationImageConfig] == pool.Spec.Configuration.Name
+	return mcp.OptedIn(pool) && (gaveUp(pool) || mcp.True(pool.Status.Conditions, mcfgv1.MachineConfigPoolBuildSuccess) != nil && mcp.HasImage(pool))
 }
 
-func is(pool *mcfgv1.MachineConfigPool, kind mcfgv1.MachineConfigPoolConditionType) bool {
-	return slices.ContainsFunc(pool.Status.Conditions, func(c mcfgv1.MachineConfigPoolCondition) bool {
-		return c.Type == kind && c.Status == corev1.ConditionTrue
-	})
+func gaveUp(pool *mcfgv1.MachineConfigPool) bool {
+	return mcp.True(pool.Status.Conditions, mcfgv1.MachineConfigPoolBuildFailed) != nil
 }
 
 // wakes is true when a pool comes to have its image, or another one, or to have
@@ -88,7 +82,7 @@ func baseOf(pool *mcfgv1.MachineConfigPool, records []osbuild.Record, baseImage 
 		}
 		digest := r.BaseDigest
 		switch asked := askedFor(r.RebuildToken); {
-		case !is(pool, mcfgv1.MachineConfigPoolBuildFailed):
+		case !gaveUp(pool):
 			if r.Image != image {
 				return nil
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -56,6 +57,8 @@ type Controller struct {
 	configs *configCache
 	queue   *queue
 	own     ownWrites
+	untold  untold
+	waiting accessWait
 	// recorded is the hash of the records that this loop wrote, by name;
 	// their events need no sync.
 	recorded sync.Map
@@ -183,7 +186,7 @@ func (c *Controller) enqueueWhere(holds func(*mcfgv1.MachineConfigPool) bool) {
 		return // a lister's List has no error to give
 	}
 	for _, p := range pools {
-		if _, optedIn := p.Labels[api.LabelLayeringEnabled]; optedIn && holds(p) {
+		if mcp.OptedIn(p) && holds(p) {
 			c.runner.Enqueue(p.Name)
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -66,10 +66,12 @@ func (c *Controller) observe(ctx context.Context, name string, live bool) (*view
 		if err != nil {
 			return nil, err
 		}
-		v.accessWrong = len(in.Problems) > 0
+		if v.accessWrong = len(in.Problems) > 0; !v.accessWrong {
+			c.mended(name)
+		}
 	}
 	v.desired = osbuild.Desire(in)
-	v.observed.Slots = c.queue.slots(name, in.Settings.MaxConcurrentBuilds, c.Backend.Active())
+	v.observed.Slots = c.queue.slots(name, in.Settings.MaxConcurrentBuilds, c.Backend.Active)
 	v.settings = in.Settings
 	c.measure(v)
 	return v, c.askRegistry(ctx, v)
@@ -94,15 +96,15 @@ func (c *Controller) records(ctx context.Context, pool string) []osbuild.Record 
 }
 
 func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool, o osbuild.Observed) (osbuild.Inputs, error) {
-	_, optedIn := pool.Labels[api.LabelLayeringEnabled]
 	target := pool.Spec.Configuration.Name
 	in := osbuild.Inputs{
 		Pool:                buildspec.Pool{Name: pool.Name, UID: pool.UID},
-		OptedIn:             optedIn && pool.DeletionTimestamp == nil,
+		OptedIn:             mcp.OptedIn(pool),
 		TargetConfig:        target,
 		RenderDegraded:      renderDegraded(pool),
 		CustomDockerfile:    text(c.Informers.Setting(api.ConfigMapCustomDockerfile), pool.Name),
 		RebuildToken:        osbuild.RebuildToken(pool.Annotations[api.AnnotationRebuild], target, o),
+		RebuildRequest:      pool.Annotations[api.AnnotationRebuild],
 		BuildsServed:        c.Informers.Builds != nil && c.Informers.Builds.Served(),
 		DefaultBuilderImage: c.BuilderImage,
 		Architecture:        runtime.GOARCH,
@@ -117,10 +119,8 @@ func (c *Controller) inputs(ctx context.Context, pool *mcfgv1.MachineConfigPool,
 }
 
 func renderDegraded(pool *mcfgv1.MachineConfigPool) *string {
-	for _, cond := range pool.Status.Conditions {
-		if cond.Type == mcfgv1.MachineConfigPoolRenderDegraded && cond.Status == corev1.ConditionTrue {
-			return &cond.Message
-		}
+	if c := mcp.True(pool.Status.Conditions, mcfgv1.MachineConfigPoolRenderDegraded); c != nil {
+		return &c.Message
 	}
 	return nil
 }

@@ -80,13 +80,30 @@ func (c *Controller) look(ctx context.Context, name string) (*view, osbuild.Next
 
 // lookAgain is when to look again, with what no watch tells of in mind.
 func (c *Controller) lookAgain(v *view, after time.Duration) time.Duration {
+	if v.accessWrong {
+		return c.waiting.wrong(v.pool.Name)
+	}
+	c.waitsNoMore(v.pool.Name)
 	switch {
-	case v.accessWrong:
-		return accessPoll
 	case c.queue.holds(v.pool.Name) && (after == 0 || after > unseenPoll):
 		return unseenPoll
 	default:
 		return after
+	}
+}
+
+func (c *Controller) waitsNoMore(pool string) {
+	if next := c.waiting.leave(pool); next != "" {
+		c.runner.Enqueue(next)
+	}
+}
+
+// mended wakes the pools that waited for the way to registries to be mended.
+func (c *Controller) mended(pool string) {
+	for _, other := range c.waiting.right() {
+		if other != pool {
+			c.runner.Enqueue(other)
+		}
 	}
 }
 
@@ -138,6 +155,8 @@ func (c *Controller) measure(v *view) {
 func (c *Controller) forget(name string, v *view, err error) {
 	if v == nil && err == nil {
 		c.own.forget(name)
+		c.untold.forget(name)
+		c.waitsNoMore(name)
 		c.queue.drop(name)
 		c.checker.Forget(name)
 		c.Metrics.Forget(name)
@@ -208,7 +227,7 @@ func (c *Controller) annotate(ctx context.Context, v *view, a osbuild.Annotate) 
 // to be retried.
 func (c *Controller) refused(v *view, action osbuild.Action, err error) (after time.Duration, told bool, again error) {
 	var foreign *backend.ForeignObjectError
-	_, starts := action.(osbuild.StartBuild)
+	start, starts := action.(osbuild.StartBuild)
 	switch {
 	case errors.As(err, &foreign):
 		c.giveBack(v.pool.Name)
@@ -224,6 +243,7 @@ func (c *Controller) refused(v *view, action osbuild.Action, err error) (after t
 		v.desired.Blocked = &osbuild.Obstacle{Reason: api.ReasonCannotStart, Message: err.Error()}
 		return refusedPoll, true, nil
 	}
+	c.untold.starting(v.pool.Name, start)
 	v.desired.Waiting = &osbuild.Obstacle{Reason: api.ReasonBuildPending, Message: "the build could not be started, which is tried again: " + err.Error()}
 	return 0, true, err
 }
@@ -241,11 +261,13 @@ func (c *Controller) writeStatus(ctx context.Context, v *view, done []osbuild.Ac
 		if err != nil {
 			// The next sync writes the status; it knows nothing of these actions.
 			c.tell(v, before, before, done)
+			c.untold.wrote(v.pool.Name, before)
 			return err
 		}
 		klog.FromContext(ctx).Info("Status written", "state", summary(after))
 	}
-	c.tell(v, before, after, done)
+	done = c.untold.started(v.pool.Name, v.observed.Builds, done)
+	c.tell(v, c.untold.since(v.pool.Name, before), after, done)
 	return nil
 }
 

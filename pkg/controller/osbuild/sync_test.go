@@ -60,7 +60,7 @@ func isServerError(err error) bool { return apierrors.IsInternalError(err) }
 func run(d osbuild.Desired, phase backend.Phase, change ...func(*backend.Observation)) backend.Observation {
 	b := backend.Observation{
 		Pool: d.Request.Pool, RenderedConfig: config, Builder: d.Request.Builder, ID: d.Request.ID, Attempt: 1, Object: d.Request.Object, UID: "run-1",
-		Phase: phase, Created: now, Changes: []string{"first build of the pool"},
+		Phase: phase, Created: now, Timeout: time.Hour, Changes: []string{"first build of the pool"},
 	}
 	if phase == backend.PhaseSucceeded {
 		b.Result.Digest = digest
