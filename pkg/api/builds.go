@@ -18,6 +18,10 @@ const (
 // the Build as JSON.
 const EnvBuild = "BUILD"
 
+// MessageDeadlineExceeded begins the message of a Build that took longer than it may: it
+// has the reason GenericBuildFailed, as OpenShift knows none for that.
+const MessageDeadlineExceeded = "The build exceeded completionDeadlineSeconds="
+
 // Reasons of events on a Build that are not those on a pool as well.
 const (
 	EventBuildCancelled = "BuildCancelled"

@@ -15,5 +15,5 @@
 // whose phase is none of these counts as ended and is left alone.
 //
 // Where nobody checks a Build when it is created, as with a custom resource,
-// Validate does, and what it finds ends the Build.
+// validate does, and what it finds ends the Build.
 package executor

@@ -116,7 +116,7 @@ func TestNeeds(t *testing.T) {
 			{Name: "c", Source: buildv1.BuildVolumeSource{Type: "ConfigMap", ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: *ref("volume-map")}}, Mounts: []buildv1.BuildVolumeMount{{DestinationPath: "/c"}}},
 		}
 	}
-	if problems := Validate(newBuild(everything)); len(problems) > 0 {
+	if problems := validate(newBuild(everything)); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	all := References{

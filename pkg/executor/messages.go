@@ -1,5 +1,7 @@
 package executor
 
+import "github.com/machine-os-builder/machine-os-builder/pkg/api"
+
 // What OpenShift says of a Build, word for word: its clients and its users' scripts
 // know these texts. Some go on after them.
 const (
@@ -22,7 +24,7 @@ const (
 
 // What it does not say.
 const (
-	messageDeadline = "The build exceeded completionDeadlineSeconds=%d."
+	messageDeadline = api.MessageDeadlineExceeded + "%d."
 	// messageNoDigest is of a Build that is complete, so its image is in the registry.
 	messageNoDigest = "The image was pushed, but its digest is not known."
 )

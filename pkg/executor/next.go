@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
 // Plan is what to do for a Build, in the order of its fields. Whatever fails is tried
@@ -23,6 +24,8 @@ type Plan struct {
 	CreatePod *buildv1.Build
 	// Mirrors says whether that pod gets a registries.conf: its namespace has one.
 	Mirrors bool
+	// PodName is to become the annotation openshift.io/build.pod-name; "" for as it is.
+	PodName string
 	// Revision is to become spec.revision; nil for as it is.
 	Revision *buildv1.SourceRevision
 	// Status is to become the Build's; nil for as it is.
@@ -79,7 +82,7 @@ func cancelRequested(b *buildv1.Build) bool {
 
 // begin starts a Build that has no pod.
 func begin(b *buildv1.Build, w World, now time.Time) Plan {
-	if problems := Validate(b); len(problems) > 0 {
+	if problems := validate(b); len(problems) > 0 {
 		return end(b, nil, invalid(problems), now)
 	}
 	if missing := missing(b, w); missing != "" {
@@ -102,7 +105,15 @@ func begin(b *buildv1.Build, w World, now time.Time) Plan {
 			status.Reason, status.Message = buildv1.StatusReasonMissingPushSecret, messageMissingPushSecret
 		}
 	}
-	return Plan{CreatePod: asSeen(b, env, status.OutputDockerImageReference), Mirrors: mirrors(w), Status: status}
+	return Plan{CreatePod: asSeen(b, env, status.OutputDockerImageReference), Mirrors: mirrors(w), PodName: newPodName(b, names.BuildPod(b.Name)), Status: status}
+}
+
+// newPodName is the name of a Build's pod where the Build does not say it.
+func newPodName(b *buildv1.Build, name string) string {
+	if b.Annotations[buildv1.BuildPodNameAnnotation] == name {
+		return ""
+	}
+	return name
 }
 
 func mirrors(w World) bool {
@@ -134,7 +145,7 @@ func asSeen(b *buildv1.Build, env []corev1.EnvVar, output string) *buildv1.Build
 func missing(b *buildv1.Build, w World) string {
 	inputs := inputs(b)
 	absent := func(list []string, exists func(string) bool) string {
-		return strings.Join(slices.DeleteFunc(names(list), exists), ", ")
+		return strings.Join(slices.DeleteFunc(distinct(list), exists), ", ")
 	}
 	text := ""
 	if maps := absent(inputs.ConfigMaps, func(n string) bool { return w.ConfigMaps[n] != nil }); maps != "" {
@@ -158,7 +169,7 @@ func follow(b *buildv1.Build, w World, now time.Time) Plan {
 	}
 	if !active(o.phase) {
 		plan := end(b, w.Pod, o, now)
-		plan.Revision = newRevision(b, w.Pod)
+		plan.PodName, plan.Revision = newPodName(b, w.Pod.Name), newRevision(b, w.Pod)
 		return plan
 	}
 	status := b.Status.DeepCopy()
@@ -169,7 +180,7 @@ func follow(b *buildv1.Build, w World, now time.Time) Plan {
 	if o.phase == buildv1.BuildPhaseRunning && status.StartTimestamp == nil {
 		status.StartTimestamp = w.Pod.Status.StartTime.DeepCopy()
 	}
-	return Plan{Revision: newRevision(b, w.Pod), Status: changed(b, status), Events: phaseEvents(b, status)}
+	return Plan{PodName: newPodName(b, w.Pod.Name), Revision: newRevision(b, w.Pod), Status: changed(b, status), Events: phaseEvents(b, status)}
 }
 
 // newRevision is what a Build does not say of itself yet.

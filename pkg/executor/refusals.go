@@ -52,7 +52,7 @@ func Rejected(b *buildv1.Build, rejection error, now time.Time) Plan {
 }
 
 func failedCreate(err error) Event {
-	return Event{corev1.EventTypeWarning, api.EventFailedCreate, "Error creating build pod: " + err.Error()}
+	return Event{corev1.EventTypeWarning, api.EventFailedCreate, "Error creating: " + err.Error()}
 }
 
 // What changes in a text from try to try while the trouble stays the same: what a quota

@@ -41,7 +41,7 @@ func TestNotCreated(t *testing.T) {
 				b.Status.Phase, b.Status.Reason, b.Status.Message = "New", "CannotCreateBuildPod", "Failed creating build pod: "+row.before
 			}
 			if row.tells {
-				w = want{phase: "New", reason: "CannotCreateBuildPod", message: "Failed creating build pod: " + row.now, event: "Warning FailedCreate: Error creating build pod: " + row.now}
+				w = want{phase: "New", reason: "CannotCreateBuildPod", message: "Failed creating build pod: " + row.now, event: "Warning FailedCreate: Error creating: " + row.now}
 			}
 			w.check(t, b, NotCreated(b, errors.New(row.now)))
 		})
@@ -49,7 +49,7 @@ func TestNotCreated(t *testing.T) {
 	t.Run("nobody", func(t *testing.T) {
 		b, text := newBuild(), forbidden+`error looking up service account team/builder: serviceaccount "builder" not found`
 		want{
-			phase: "New", reason: "CannotRetrieveServiceAccount", message: "Unable to look up the service account secrets for this build.", event: "Warning FailedCreate: Error creating build pod: " + text,
+			phase: "New", reason: "CannotRetrieveServiceAccount", message: "Unable to look up the service account secrets for this build.", event: "Warning FailedCreate: Error creating: " + text,
 		}.check(t, b, NotCreated(b, errors.New(text)))
 	})
 }
@@ -58,6 +58,6 @@ func TestRejected(t *testing.T) {
 	b := newBuild(phase(buildv1.BuildPhaseNew))
 	want{
 		phase: "Failed", reason: "CannotCreateBuildPod", message: "Failed creating build pod: no such field",
-		event: "Warning FailedCreate: Error creating build pod: no such field" + failedEvent,
+		event: "Warning FailedCreate: Error creating: no such field" + failedEvent,
 	}.check(t, b, Rejected(b, errors.New("no such field"), now))
 }

@@ -26,9 +26,9 @@ const dockerImage = "DockerImage"
 // image labels have prefixes as those of objects have.
 var labelKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)*$`)
 
-// Validate returns all that is wrong with a Build, each with the path of its field:
+// validate returns all that is wrong with a Build, each with the path of its field:
 // what OpenShift's API server refuses, and what needs OpenShift itself.
-func Validate(b *buildv1.Build) field.ErrorList {
+func validate(b *buildv1.Build) field.ErrorList {
 	spec := field.NewPath("spec")
 	problems := validateStrategy(b.Spec.Strategy, spec.Child("strategy"))
 	problems = append(problems, validateSource(b.Spec, spec.Child("source"))...)

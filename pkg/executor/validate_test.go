@@ -162,7 +162,7 @@ func TestValidate(t *testing.T) {
 				wants = strings.Split(row.want, "|")
 			}
 			var got []string
-			for i, e := range Validate(row.build) {
+			for i, e := range validate(row.build) {
 				text := e.Field + ": " + e.Detail
 				if i < len(wants) && strings.HasPrefix(text, wants[i]) {
 					text = wants[i]

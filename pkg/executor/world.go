@@ -26,13 +26,13 @@ type References struct{ Secrets, ConfigMaps []string }
 // no watch tells.
 func Needs(b *buildv1.Build, pod *corev1.Pod) References {
 	switch {
-	case pod == nil && Fresh(b) && len(Validate(b)) > 0:
+	case pod == nil && Fresh(b) && len(validate(b)) > 0:
 		return References{} // it ends by what is wrong with it
 	case pod == nil && Fresh(b):
 		inputs, env := inputs(b), envReferences(b)
 		return References{
-			Secrets:    names(inputs.Secrets, env.Secrets, pushSecret(b)),
-			ConfigMaps: names(inputs.ConfigMaps, env.ConfigMaps, []string{api.ConfigMapRegistries}),
+			Secrets:    distinct(inputs.Secrets, env.Secrets, pushSecret(b)),
+			ConfigMaps: distinct(inputs.ConfigMaps, env.ConfigMaps, []string{api.ConfigMapRegistries}),
 		}
 	case pod != nil && waits(pod) && !rests(b):
 		return References{Secrets: pushSecret(b)}
@@ -123,8 +123,8 @@ func strategyOf(b *buildv1.Build) strategy {
 	return strategy{}
 }
 
-// names returns each name once, sorted, without empty ones.
-func names(lists ...[]string) []string {
+// distinct returns each name once, sorted, without empty ones.
+func distinct(lists ...[]string) []string {
 	set := map[string]bool{}
 	for _, name := range slices.Concat(lists...) {
 		if name != "" {

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/test/e2e/live"
 )
 
@@ -32,7 +33,8 @@ func TestS24PoolsTellHowTheirBuildsEnded(t *testing.T) {
 	})
 	s.prove("a login that the registry refuses", func(s *scenario) {
 		s.configure(map[string]string{api.KeyFinalImagePushSecretName: refusedLogin})
-		s.failedAs(worker, api.ReasonPushFailed, "Failed to push the image to the registry.", "unauthorized", api.KeyFinalImagePullspec, "oc logs build/build-"+config)
+		s.failedAs(worker, api.ReasonPushFailed, "Failed to push the image to the registry.", "unauthorized", api.KeyFinalImagePullspec,
+			"oc logs build/build-"+config, "kubectl logs --all-containers --ignore-errors pod/"+names.BuildPod("build-"+config))
 	})
 	s.configure(map[string]string{api.KeyFinalImagePullspec: cluster.Registry + "/e2e/os-images", api.KeyFinalImagePushSecretName: ""})
 	s.prove("more memory than it may have", func(s *scenario) {

@@ -8,6 +8,7 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
@@ -61,6 +62,7 @@ func observeBuild(o *backend.Observation, build *buildv1.Build) {
 	if status.StartTimestamp != nil {
 		o.Started = status.StartTimestamp.Time
 	}
+	o.Timeout = time.Duration(ptr.Deref(build.Spec.CompletionDeadlineSeconds, 0)) * time.Second
 	switch status.Phase {
 	case "":
 		o.Phase = backend.PhasePending
@@ -138,9 +140,15 @@ func overLimit(message string) bool {
 	return strings.Contains(message, "exceed") && !strings.Contains(message, "node was low on")
 }
 
-// timedOut: a Build has no reason for it.
+// timedOut: a Build has no reason for it. build-executor's message tells; OpenShift's
+// does not, so its times have to, of which the first is the kubelet's and the last the
+// controller's.
 func timedOut(build *buildv1.Build) bool {
 	status, limit := build.Status, build.Spec.CompletionDeadlineSeconds
-	return status.Reason == buildv1.StatusReasonGenericBuildFailed && limit != nil && status.StartTimestamp != nil && status.CompletionTimestamp != nil &&
-		status.CompletionTimestamp.Sub(status.StartTimestamp.Time) >= time.Duration(*limit)*time.Second
+	if status.Reason != buildv1.StatusReasonGenericBuildFailed || limit == nil {
+		return false
+	}
+	return strings.HasPrefix(status.Message, api.MessageDeadlineExceeded) ||
+		status.StartTimestamp != nil && status.CompletionTimestamp != nil &&
+			status.CompletionTimestamp.Sub(status.StartTimestamp.Time) >= time.Duration(*limit)*time.Second
 }

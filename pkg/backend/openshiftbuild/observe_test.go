@@ -71,6 +71,10 @@ func TestObserve(t *testing.T) {
 	pushed.Output.To = &buildv1.BuildStatusOutputTo{ImageDigest: digest}
 	late := failed(buildv1.StatusReasonGenericBuildFailed, "Generic Build failure - check logs for details.")
 	late.StartTimestamp = ago(time.Hour)
+	skewed := failed(buildv1.StatusReasonGenericBuildFailed, "The build exceeded completionDeadlineSeconds=3600.")
+	skewed.StartTimestamp = ago(time.Hour - 2*time.Second)
+	unstarted := *skewed.DeepCopy()
+	unstarted.StartTimestamp = nil
 	logged := failed(buildv1.StatusReasonDockerBuildFailed, "Dockerfile build strategy has failed.")
 	logged.LogSnippet = "STEP 3: RUN false\nexit status 1"
 	for name, row := range map[string]struct {
@@ -93,6 +97,8 @@ func TestObserve(t *testing.T) {
 		"push":                  {failed(buildv1.StatusReasonPushImageToRegistryFailed, "x"), backend.PhaseFailed, api.ReasonPushFailed, "x", "", 0},
 		"out of memory":         {failed(buildv1.StatusReasonOutOfMemoryKilled, "x."), backend.PhaseFailed, api.ReasonOutOfMemory, "x; raise limits.memory with " + api.KeyBuildPodResources, "", 0},
 		"time":                  {late, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", "", 0},
+		"time, by two clocks":   {skewed, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", "", 0},
+		"time, not started":     {unstarted, backend.PhaseFailed, api.ReasonBuildTimedOut, "buildTimeout=3600s", "", 0},
 		"generic, in time":      {failed(buildv1.StatusReasonGenericBuildFailed, "x"), backend.PhaseFailed, api.ReasonBuildFailed, "x", "", 0},
 		"S23: pod deleted":      {ended(buildv1.BuildPhaseError, buildv1.StatusReasonBuildPodDeleted, "x"), backend.PhaseInterrupted, api.ReasonBuildInterrupted, "x", "", 0},
 		"S23: evicted":          {failed(buildv1.StatusReasonBuildPodEvicted, "The node was low on resource: memory."), backend.PhaseInterrupted, api.ReasonBuildInterrupted, "low on", "", 0},
@@ -120,7 +126,7 @@ func TestObserveWhatABuildIs(t *testing.T) {
 	b := made(buildv1.BuildStatus{Phase: buildv1.BuildPhaseRunning, StartTimestamp: ago(-time.Second)})
 	want := backend.Observation{
 		Pool: r.Pool, RenderedConfig: config, Builder: api.BuilderOpenShift, ID: r.ID, Attempt: 2, RebuildToken: "again", Changes: []string{"one", "two"},
-		Object: "build/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Created: at.Time, Started: at.Add(time.Second),
+		Object: "build/build-" + config, UID: "run-1", Phase: backend.PhaseRunning, Timeout: time.Hour, Created: at.Time, Started: at.Add(time.Second),
 	}
 	root := inputs.Root(r)
 	if diff := cmp.Diff([]backend.Observation{want}, observe([]*corev1.ConfigMap{root}, nil, []*buildv1.Build{b})); diff != "" {

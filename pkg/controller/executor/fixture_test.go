@@ -179,7 +179,7 @@ func (r *rig) round() (time.Duration, error) {
 	r.cluster.t.Helper()
 	err := wait.PollUntilContextTimeout(r.cluster.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		b, err := r.Informers.BuildLister.Builds(namespace).Get("app-1")
-		if have := r.cluster.now(); err != nil || !equality.Semantic.DeepEqual(b.Spec, have.Spec) || !equality.Semantic.DeepEqual(b.Status, have.Status) {
+		if have := r.cluster.now(); err != nil || !equality.Semantic.DeepEqual(b.Annotations, have.Annotations) || !kube.Ended(b) && !equality.Semantic.DeepEqual(b.Spec, have.Spec) || !equality.Semantic.DeepEqual(b.Status, have.Status) {
 			return false, nil //nolint:nilerr // not there yet
 		}
 		cached, err := r.Informers.PodLister.Pods(namespace).Get(podName)

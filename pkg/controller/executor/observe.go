@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/executor"
+	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 )
 
@@ -44,6 +45,26 @@ func (c *Controller) observe(ctx context.Context, key string) (*buildv1.Build, e
 		return nil, w, err
 	}
 	return b, w, c.read(ctx, b, &w)
+}
+
+// decide plans for a Build. What is written of one that has ended, which somebody else
+// did, is decided from the whole of it; the Build is nil when there is none to write.
+func (c *Controller) decide(ctx context.Context, b *buildv1.Build, w executor.World) (*buildv1.Build, executor.Plan, error) {
+	plan := executor.Next(b, w, c.Clock.Now())
+	if plan.Status == nil || !kube.Ended(b) {
+		return b, plan, nil
+	}
+	whole, err := c.Clients.Build.BuildV1().Builds(b.Namespace).Get(ctx, b.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, plan, nil
+	}
+	if err != nil {
+		return nil, plan, fmt.Errorf("reading Build %q in namespace %q: %w", b.Name, b.Namespace, err)
+	}
+	if whole.UID != b.UID || !kube.Ended(whole) {
+		return nil, plan, nil // the event of that one is to come
+	}
+	return whole, executor.Next(whole, w, c.Clock.Now()), nil
 }
 
 // pod returns the pod of a Build's pod's name; nil when there is none. What the cache

@@ -25,7 +25,10 @@ func (c *Controller) sync(ctx context.Context, key string) (time.Duration, error
 	if b == nil || err != nil {
 		return 0, err
 	}
-	plan := executor.Next(b, w, c.Clock.Now())
+	b, plan, err := c.decide(ctx, b, w)
+	if b == nil || err != nil {
+		return 0, err
+	}
 	klog.FromContext(ctx).V(4).Info("Sync", "phase", b.Status.Phase, "creates", plan.CreatePod != nil, "deletes", plan.DeletePod, "writes", plan.Status != nil)
 	if plan.DeletePod {
 		if err := c.deletePod(ctx, w.Pod); err != nil {
@@ -108,17 +111,14 @@ func (c *Controller) deletePod(ctx context.Context, pod *corev1.Pod) error {
 func (c *Controller) write(ctx context.Context, b *buildv1.Build, plan executor.Plan) error {
 	builds := c.Clients.Build.BuildV1().Builds(b.Namespace)
 	key := cache.NewObjectName(b.Namespace, b.Name).String()
-	if plan.Revision != nil {
-		patch, err := json.Marshal(map[string]any{
-			"metadata": map[string]any{"uid": b.UID, "resourceVersion": b.ResourceVersion},
-			"spec":     map[string]any{"revision": plan.Revision},
-		})
-		if err != nil {
-			return fmt.Errorf("encoding the revision of Build %q: %w", b.Name, err)
-		}
-		before := b.ResourceVersion
-		if b, err = builds.Patch(ctx, b.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-			return gone(fmt.Errorf("writing the revision of a Build: %w", err))
+	patch, err := patchOf(b, plan)
+	if err != nil {
+		return fmt.Errorf("encoding a patch of Build %q: %w", b.Name, err)
+	}
+	if patch != nil {
+		name, before := b.Name, b.ResourceVersion
+		if b, err = builds.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return gone(fmt.Errorf("writing the pod's name or the revision of Build %q: %w", name, err))
 		}
 		c.superseded.wrote(key, before, b.ResourceVersion)
 	}
@@ -139,6 +139,22 @@ func (c *Controller) write(ctx context.Context, b *buildv1.Build, plan executor.
 		c.Recorder.Event(next, e.Type, e.Reason, e.Message)
 	}
 	return nil
+}
+
+// patchOf is what of a plan a write of the status would drop; nil for nothing.
+func patchOf(b *buildv1.Build, plan executor.Plan) ([]byte, error) {
+	if plan.PodName == "" && plan.Revision == nil {
+		return nil, nil
+	}
+	metadata := map[string]any{"uid": b.UID, "resourceVersion": b.ResourceVersion}
+	patch := map[string]any{"metadata": metadata}
+	if plan.PodName != "" {
+		metadata["annotations"] = map[string]string{buildv1.BuildPodNameAnnotation: plan.PodName}
+	}
+	if plan.Revision != nil {
+		patch["spec"] = map[string]any{"revision": plan.Revision}
+	}
+	return json.Marshal(patch)
 }
 
 // gone drops the error of a write to what does not exist any more.

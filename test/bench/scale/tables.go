@@ -11,7 +11,7 @@ import (
 // Wanted of the product, whatever the number of pools.
 const (
 	mostWrites = 10
-	// Of a Build: its pod, three statuses, and one to spare.
+	// Of a Build: its pod, the annotation that names it, and three statuses.
 	mostBuildWrites = 5
 	mostResident    = 64 // MB
 	// A build may cost no more beside many pools than beside few; a tenth is noise.
