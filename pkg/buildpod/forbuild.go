@@ -48,7 +48,7 @@ func ForBuild(b *buildv1.Build, o BuildOptions) (*corev1.Pod, error) {
 	if len(text) > maxBuild {
 		return nil, fmt.Errorf("as JSON the Build has %d bytes, and a pod takes %d; shorten source.dockerfile, or put it into a ConfigMap of source.configMaps", len(text), maxBuild)
 	}
-	bare, err := encode(withoutLogins(b))
+	texts, err := textsFor(b)
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +68,49 @@ func ForBuild(b *buildv1.Build, o BuildOptions) (*corev1.Pod, error) {
 	pod.Spec.NodeSelector = map[string]string{}
 	maps.Copy(pod.Spec.NodeSelector, b.Spec.NodeSelector)
 	pod.Spec.NodeSelector[corev1.LabelOSStable] = "linux"
-	p := buildPod{assembly{pod, b.Spec.Resources}, b, o, text, bare}
+	p := buildPod{assembly{pod, b.Spec.Resources}, b, o, texts}
 	p.containers(step)
 	return pod, nil
 }
 
-// withoutLogins is a Build as those see it who do not fetch its source.
-func withoutLogins(b *buildv1.Build) *buildv1.Build {
+// textsFor are the Build as its containers read it: each has the logins that it uses.
+// The one without a name is for those that fetch nothing.
+func textsFor(b *buildv1.Build) (map[string]string, error) {
+	texts := map[string]string{}
+	for name, seen := range map[string]*buildv1.Build{
+		api.ContainerGitClone:         withoutScriptsLogin(b),
+		api.ContainerManageDockerfile: withoutSourceLogin(b),
+		"":                            withoutScriptsLogin(withoutSourceLogin(b)),
+	} {
+		text, err := encode(seen)
+		if err != nil {
+			return nil, err
+		}
+		texts[name] = text
+	}
+	return texts, nil
+}
+
+// withoutScriptsLogin is a Build as those see it who do not download its scripts. A
+// query may be what lets one in.
+func withoutScriptsLogin(b *buildv1.Build) *buildv1.Build {
+	if strategy := b.Spec.Strategy.SourceStrategy; strategy == nil || strategy.Scripts == "" {
+		return b
+	}
+	bare := b.DeepCopy()
+	scripts := &bare.Spec.Strategy.SourceStrategy.Scripts
+	u, err := url.Parse(*scripts)
+	if err != nil {
+		*scripts = ""
+		return bare
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	*scripts = u.String()
+	return bare
+}
+
+// withoutSourceLogin is a Build as those see it who do not fetch its source.
+func withoutSourceLogin(b *buildv1.Build) *buildv1.Build {
 	git := b.Spec.Source.Git
 	if git == nil {
 		return b
@@ -104,8 +140,7 @@ type buildPod struct {
 	assembly
 	build   *buildv1.Build
 	options BuildOptions
-	text    string // of the Build
-	bare    string // without the logins that its source's address and proxies may have
+	texts   map[string]string // the Build, as textsFor says
 }
 
 func (p *buildPod) containers(step string) {
@@ -224,9 +259,9 @@ func (p *buildPod) push() *corev1.Container {
 
 func (p *buildPod) container(name, image, command string, security *corev1.SecurityContext) *corev1.Container {
 	c := p.assembly.container(name, image, command, security)
-	text := p.bare
-	if name == api.ContainerGitClone {
-		text = p.text
+	text, found := p.texts[name]
+	if !found {
+		text = p.texts[""]
 	}
 	c.Env = []corev1.EnvVar{{Name: api.EnvBuild, Value: escapeReferences(text)}}
 	return c

@@ -185,6 +185,38 @@ func TestLoginOfTheSourceIsForWhoFetchesIt(t *testing.T) {
 	}
 }
 
+// TestLoginOfScriptsIsForWhoDownloadsThem alone.
+func TestLoginOfScriptsIsForWhoDownloadsThem(t *testing.T) {
+	const login, token, plain = "hunter2", "querytoken", "https://scripts.example.com/s2i"
+	for scripts, want := range map[string]string{
+		"https://user:" + login + "@scripts.example.com/s2i?token=" + token: plain,
+		"https://" + login + "@scripts.example.com/s2i":                     plain,
+		plain + "?" + token + "#" + login:                                   plain,
+		"https://user:" + login + "@scripts.example.com:x/s2i?" + token:     "",
+		"image:///usr/libexec/s2i":                                          "image:///usr/libexec/s2i",
+	} {
+		b := sourceBuild()
+		b.Spec.Strategy.SourceStrategy.Scripts = scripts
+		pod := podOf(t, b, buildOptions)
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			var got buildv1.Build
+			if err := json.Unmarshal([]byte(c.Env[0].Value), &got); err != nil {
+				t.Fatal(err)
+			}
+			wanted := want
+			if c.Name == api.ContainerManageDockerfile {
+				wanted = scripts
+			}
+			if read := got.Spec.Strategy.SourceStrategy.Scripts; read != wanted {
+				t.Errorf("container %s reads scripts %q, want %q", c.Name, read, wanted)
+			}
+		}
+		if b.Spec.Strategy.SourceStrategy.Scripts != scripts {
+			t.Error("the Build itself was changed")
+		}
+	}
+}
+
 func TestBuildTooLong(t *testing.T) {
 	b := sourceBuild()
 	b.Annotations = map[string]string{"a": strings.Repeat("x", maxBuild)}

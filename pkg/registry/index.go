@@ -95,11 +95,12 @@ func (i *BaseImage) Labels() (map[string]string, error) {
 }
 
 // Settings are what an image's config says of the containers made of it (OCI image
-// specification, config).
+// specification, config) and, of Docker's format, of the images.
 type Settings struct {
 	Labels     map[string]string `json:"Labels"`
 	User       string            `json:"User"`
 	WorkingDir string            `json:"WorkingDir"`
+	OnBuild    []string          `json:"OnBuild"`
 }
 
 // Settings are those of the image's config.

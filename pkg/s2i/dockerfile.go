@@ -87,7 +87,7 @@ func (p *planner) labels() ([]string, error) {
 	case p.strategy.dir != "":
 		labels[labelScriptsURL] = "image://" + p.strategy.dir
 	case p.strategy.url != nil:
-		at := *p.strategy.url
+		at := withoutQuery(*p.strategy.url)
 		at.User = nil
 		labels[labelScriptsURL] = at.String()
 	}

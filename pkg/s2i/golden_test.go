@@ -55,9 +55,9 @@ var goldenCases = map[string]func(*Options){
 		o.Previous = "registry.example.com/apps/site@sha256:" + strings.Repeat("1", 64)
 	},
 	"fetched-scripts": func(o *Options) {
-		o.Scripts = "https://user:word@scripts.example.com/s2i"
+		o.Scripts = "https://user:word@scripts.example.com/s2i?token=word"
 		o.Source = fstest.MapFS{".s2i/bin/assemble": program("of the source"), ".s2i/bin/run": program("of the source")}
-		o.Fetched = map[string]Fetched{"assemble": {URL: "https://user:word@scripts.example.com/s2i/assemble", Content: []byte("fetched")}}
+		o.Fetched = map[string]Fetched{"assemble": {URL: "https://user:word@scripts.example.com/s2i/assemble?token=word", Content: []byte("fetched")}}
 	},
 	"image-scripts": func(o *Options) {
 		o.Scripts = "image:///opt/scripts/"

@@ -45,6 +45,8 @@ type Builder struct {
 	// Labels, User and WorkingDir are those of its config.
 	Labels           map[string]string
 	User, WorkingDir string
+	// OnBuild are its ONBUILD instructions.
+	OnBuild []string
 	// HasFile says whether a file is in the image, links followed; nil where nobody
 	// can tell. It is asked for assemble only.
 	HasFile func(path string) bool
@@ -116,7 +118,7 @@ type planner struct {
 
 func newPlanner(o Options) (*planner, error) {
 	p := &planner{Options: o}
-	for _, find := range []func() error{p.findImages, p.findUser, p.findDirs, p.findLocations, p.findRoot, p.findIgnored} {
+	for _, find := range []func() error{p.findImages, p.findTriggers, p.findUser, p.findDirs, p.findLocations, p.findRoot, p.findIgnored} {
 		if err := find(); err != nil {
 			return nil, err
 		}

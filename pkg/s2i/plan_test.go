@@ -48,6 +48,9 @@ func TestPlanRefuses(t *testing.T) {
 		"builder of a variable":  {func(o *Options) { o.Builder.Name = "$x" }, ReasonGenericFailed, `builder image "$x" is no`},
 		"previous with a step":   {func(o *Options) { o.Previous = "a AS b" }, ReasonGenericFailed, `previous image "a AS b" is no`},
 		"builder called cached":  {func(o *Options) { o.Builder.Name, o.Previous = "cached", "a" }, ReasonGenericFailed, `builder image "cached" has the name of a stage`},
+		"triggers":               {triggers("USER root", "RUN id"), ReasonGenericFailed, `builder image "registry.example.com/builders/static:1" has ONBUILD instructions: "USER root", "RUN id"; they would run`},
+		"many triggers":          {triggers("USER 0", "RUN a", "RUN b", "RUN c"), ReasonGenericFailed, `has ONBUILD instructions: "USER 0", "RUN a", "RUN b" and 1 more; they`},
+		"a long trigger":         {triggers("RUN " + strings.Repeat("é", 200)), ReasonGenericFailed, `"RUN ` + strings.Repeat("é", 56) + `…"; they`},
 		"user with a step":       {func(o *Options) { o.Builder.User = "1001\nRUN x" }, ReasonGenericFailed, `USER: "1001\nRUN x" is no user`},
 		"user of a variable":     {labelled("io.openshift.s2i.assemble-user", "$x"), ReasonGenericFailed, `label io.openshift.s2i.assemble-user: "$x" is no user`},
 		"root is not allowed":    {allowed("1-", "0:0"), ReasonAssembleUserForbidden, `USER: assemble would run as "0", and only users with a number in 1- are allowed`},
@@ -63,7 +66,7 @@ func TestPlanRefuses(t *testing.T) {
 		"label of a file":        {labelled("io.openshift.s2i.scripts-url", "file:///x"), ReasonFetchScriptsFailed, `label io.openshift.s2i.scripts-url "file:///x": use http`},
 		"deprecated label":       {labelled("io.s2i.scripts-url", "x"), ReasonFetchScriptsFailed, `label io.s2i.scripts-url "x": use http`},
 		"none was fetched": {func(o *Options) {
-			o.Scripts = "https://u:secret@h/s"
+			o.Scripts = "https://u:secret@h/s?token=secret"
 			o.Source = fstest.MapFS{".s2i/bin/assemble": program("x")}
 			o.Fetched = map[string]Fetched{"run": {URL: "https://other/run"}}
 		}, ReasonFetchScriptsFailed, `"https://u:xxxxx@h/s": none of assemble, run, save-artifacts is there`},
@@ -118,11 +121,16 @@ func TestPlanRefuses(t *testing.T) {
 			if !errors.As(err, &refused) {
 				t.Fatalf("error = %v, planned:\n%s", err, layout.Dockerfile)
 			}
-			if refused.Reason != test.reason || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret\n") || strings.Contains(err.Error(), ":secret@") {
+			if refused.Reason != test.reason || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret\n") || strings.Contains(err.Error(), ":secret@") || strings.Contains(err.Error(), "=secret") {
 				t.Errorf("%s: %v, want %s: %s", refused.Reason, err, test.reason, test.want)
 			}
 		})
 	}
+}
+
+// triggers gives the builder image ONBUILD instructions.
+func triggers(instructions ...string) func(*Options) {
+	return func(o *Options) { o.Builder.OnBuild = instructions }
 }
 
 // allowed runs assemble as a user where only some are allowed.

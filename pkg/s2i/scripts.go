@@ -80,13 +80,20 @@ func (p *planner) findLocations() error {
 	return nil
 }
 
-// shown is a URL without a password.
+// shown is a URL without what lets one in.
 func shown(text string) string {
 	at, err := url.Parse(text)
 	if err != nil {
 		return "…"
 	}
-	return at.Redacted()
+	plain := withoutQuery(*at)
+	return plain.Redacted()
+}
+
+// withoutQuery is a URL without its query, which may have a token, and fragment.
+func withoutQuery(at url.URL) url.URL {
+	at.RawQuery, at.ForceQuery, at.Fragment, at.RawFragment = "", false, "", ""
+	return at
 }
 
 // Downloads says which scripts have to be fetched before Plan is called with the

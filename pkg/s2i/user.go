@@ -34,6 +34,31 @@ func (p *planner) findUser() error {
 	return nil
 }
 
+// How much an error shows of ONBUILD instructions.
+const maxTriggers, maxTrigger = 3, 60
+
+// findTriggers refuses a builder image whose own instructions would run with the
+// build's: a USER among them goes before that of assemble.
+func (p *planner) findTriggers() error {
+	triggers := p.Builder.OnBuild
+	if len(triggers) == 0 {
+		return nil
+	}
+	var shown []string
+	for _, trigger := range triggers[:min(len(triggers), maxTriggers)] {
+		if runes := []rune(trigger); len(runes) > maxTrigger {
+			trigger = string(runes[:maxTrigger]) + "…"
+		}
+		shown = append(shown, strconv.Quote(trigger))
+	}
+	list := strings.Join(shown, ", ")
+	if more := len(triggers) - len(shown); more > 0 {
+		list += " and " + strconv.Itoa(more) + " more"
+	}
+	return failf(ReasonGenericFailed, "builder image %q has ONBUILD instructions: %s; they would run before assemble, as a user of their choice; name an image without them in spec.strategy.sourceStrategy.from",
+		p.Builder.Name, list)
+}
+
 // UIDs are ranges of user IDs; none allow every user, also one with a name.
 type UIDs []uidRange
 

@@ -250,6 +250,29 @@ func TestStrategyFlags(t *testing.T) {
 	}
 }
 
+// TestUnkeptInstructionsAreTold, by the lines of the author's Dockerfile.
+func TestUnkeptInstructionsAreTold(t *testing.T) {
+	for text, want := range map[string]string{
+		"FROM a\nRUN x\n": "",
+		"FROM a\nSHELL [\"a\"]\nRUN x\nhealthcheck CMD x\nONBUILD RUN y\n": "      warning: the result, an OCI image, has no place for these instructions of the Dockerfile: SHELL (line 2), HEALTHCHECK (line 4), ONBUILD (line 5)\n",
+		"FROM a AS b\nSHELL [\"a\"]\nFROM a\nCOPY --from=b / /\n":          "",
+	} {
+		p := newPod(t, text)
+		p.build.Spec.PostCommit.Script = "x"
+		p.build.Spec.Strategy.DockerStrategy.Env = []corev1.EnvVar{env("A", "b")}
+		prepare := p.preparation()
+		if err := prepare.inputs(context.Background(), &buildreport.Report{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := prepare.dockerfile(context.Background(), &buildreport.Report{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.log.String(); got != want {
+			t.Errorf("log of\n%s:\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}
+
 // TestVolumes: links are followed, the kubelet's own names left out, and one that leads
 // back ends.
 func TestVolumes(t *testing.T) {

@@ -100,7 +100,32 @@ func sourceProxy(options FetchOptions) (proxy.Config, error) {
 	if err != nil {
 		return config, err
 	}
-	for _, variable := range strategyEnv(options.Build) {
+	config = byStrategy(config, options.Build)
+	own := options.Build.Spec.Source.Git.ProxyConfig
+	for into, from := range map[*string]*string{&config.HTTP: own.HTTPProxy, &config.HTTPS: own.HTTPSProxy, &config.No: own.NoProxy} {
+		if from != nil {
+			*into = *from
+		}
+	}
+	config = withSchemes(config)
+	if err := config.Check(); err != nil {
+		return config, fmt.Errorf("reading the proxy of the source: %w", err)
+	}
+	return config, nil
+}
+
+// scriptsProxy is the cluster's proxy, changed by the strategy's environment.
+func scriptsProxy(cluster proxy.Config, build *buildv1.Build) (proxy.Config, error) {
+	config := withSchemes(byStrategy(cluster, build))
+	if err := config.Check(); err != nil {
+		return config, fmt.Errorf("reading the proxy of spec.strategy.sourceStrategy.env: %w", err)
+	}
+	return config, nil
+}
+
+// byStrategy changes a proxy by the strategy's environment.
+func byStrategy(config proxy.Config, build *buildv1.Build) proxy.Config {
+	for _, variable := range strategyEnv(build) {
 		switch strings.ToLower(variable.Name) {
 		case "http_proxy":
 			config.HTTP = variable.Value
@@ -110,21 +135,17 @@ func sourceProxy(options FetchOptions) (proxy.Config, error) {
 			config.No = variable.Value
 		}
 	}
-	own := options.Build.Spec.Source.Git.ProxyConfig
-	for into, from := range map[*string]*string{&config.HTTP: own.HTTPProxy, &config.HTTPS: own.HTTPSProxy, &config.No: own.NoProxy} {
-		if from != nil {
-			*into = *from
-		}
-	}
+	return config
+}
+
+// withSchemes takes an address without one as curl does.
+func withSchemes(config proxy.Config) proxy.Config {
 	for _, address := range []*string{&config.HTTP, &config.HTTPS} {
 		if *address != "" && !strings.Contains(*address, "://") {
-			*address = "http://" + *address // as curl takes it
+			*address = "http://" + *address
 		}
 	}
-	if err := config.Check(); err != nil {
-		return config, fmt.Errorf("reading the proxy of the source: %w", err)
-	}
-	return config, nil
+	return config
 }
 
 // strategyEnv is the environment of the Build's strategy, values resolved.

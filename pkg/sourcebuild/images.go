@@ -48,29 +48,38 @@ func (p *preparation) open(ctx context.Context, name string) (named, error) {
 	return named{name, opened, image}, nil
 }
 
-// pullAll chooses the storage driver and pulls into the store, each image by its
-// digest. The logins are written into a directory of this container's own for that
-// time. A build looks an image up by its name, so that it gets this too.
-func (p *preparation) pullAll(ctx context.Context, images []named) error {
-	var err error
-	if p.plan.Driver, err = buildah.ChooseDriver(ctx, p.options.StorageDir, p.progress); err != nil {
-		return err
+// openStore opens the store that the steps will have; the first time, it chooses the
+// driver. The caller closes it.
+func (p *preparation) openStore(ctx context.Context) (*buildah.Program, error) {
+	if p.plan.Driver.Name == "" {
+		driver, err := buildah.ChooseDriver(ctx, p.options.StorageDir, p.progress)
+		if err != nil {
+			return nil, err
+		}
+		p.plan.Driver = driver
 	}
 	program, err := buildah.New(p.options.StorageDir, p.plan.Driver)
+	if err != nil {
+		return nil, err
+	}
+	program.Proxy = p.clients.Proxy
+	return program, nil
+}
+
+// pullAll pulls into the store, each image by its digest. The logins are written into a
+// directory of this container's own for that time. A build looks an image up by its
+// name, so that it gets this too.
+func (p *preparation) pullAll(ctx context.Context, images []named) error {
+	program, err := p.openStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer program.Close()
-	program.Proxy = p.clients.Proxy
+	flags, err := program.Login(p.clients.PullCredentials, p.clients.CAs)
+	if err != nil {
+		return err
+	}
 	for _, image := range images {
-		credentials := p.clients.PullCredentials
-		if p.previous != nil && image.name == p.previous.name {
-			credentials = p.clients.PushCredentials
-		}
-		flags, err := program.Login(credentials, p.clients.CAs)
-		if err != nil {
-			return err
-		}
 		if err := p.pull(ctx, program, flags, image); err != nil {
 			return fail(buildv1.StatusReasonPullBuilderImageFailed, fmt.Errorf("pulling %s: %w", image.name, err))
 		}

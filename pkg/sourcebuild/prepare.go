@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	buildv1 "github.com/openshift/api/build/v1"
 	"golang.org/x/sync/errgroup"
@@ -43,8 +44,10 @@ type preparation struct {
 	clients  *registryaccess.Clients
 	progress *steplog.Progress
 	info     *gitsource.Info
-	// previous is the image of the build before, which was pushed; nil for none.
-	previous *named
+	// builder is the builder image of a Source strategy, as it was looked at.
+	builder named
+	// previous is the image of the build before, which is in the store; empty for none.
+	previous string
 	plan     plan
 }
 
@@ -66,7 +69,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	progress.Done("laid out")
 
 	progress.Step("dockerfile", "writing the Dockerfile")
-	text, arguments, err := p.dockerfile(ctx)
+	text, arguments, err := p.dockerfile(ctx, &report)
 	if err != nil {
 		return report, fail(buildv1.StatusReasonManageDockerfileFailed, err)
 	}
@@ -80,6 +83,7 @@ func Prepare(ctx context.Context, options PrepareOptions, progress *steplog.Prog
 	progress.Done("%s, %s", steplog.Plural(p.plan.Stages, "stage"), steplog.Plural(len(images), "image"))
 
 	defer begin(&report, progress, buildv1.StagePullImages, buildv1.StepPullBaseImage)()
+	images = slices.DeleteFunc(images, func(name string) bool { return name == p.previous })
 	progress.Step("pull", "pulling %s", steplog.Plural(len(images), "image"))
 	if err := p.pullImages(ctx, images, base); err != nil {
 		return report, err
@@ -109,12 +113,12 @@ func (p *preparation) extract(ctx context.Context, report *buildreport.Report) e
 }
 
 // dockerfile returns the text that is built, and the build's arguments.
-func (p *preparation) dockerfile(ctx context.Context) (string, map[string]string, error) {
+func (p *preparation) dockerfile(ctx context.Context, report *buildreport.Report) (string, map[string]string, error) {
 	switch strategy := p.options.Build.Spec.Strategy; {
 	case strategy.DockerStrategy != nil:
 		return p.managed(strategy.DockerStrategy)
 	case strategy.SourceStrategy != nil:
-		text, err := p.generated(ctx, strategy.SourceStrategy)
+		text, err := p.generated(ctx, strategy.SourceStrategy, report)
 		return text, nil, err
 	}
 	return "", nil, errors.New("the Build has neither spec.strategy.dockerStrategy nor spec.strategy.sourceStrategy")
@@ -122,7 +126,7 @@ func (p *preparation) dockerfile(ctx context.Context) (string, map[string]string
 
 // managed is the author's Dockerfile with what the Build asks of it.
 func (p *preparation) managed(strategy *buildv1.DockerBuildStrategy) (string, map[string]string, error) {
-	text, err := p.authored(strategy)
+	authored, err := p.authored(strategy)
 	if err != nil {
 		return "", nil, err
 	}
@@ -138,14 +142,29 @@ func (p *preparation) managed(strategy *buildv1.DockerBuildStrategy) (string, ma
 	for _, image := range p.options.Build.Spec.Source.Images {
 		changes.Images = append(changes.Images, managed.Image{As: image.As, From: image.From.Name})
 	}
-	if text, err = managed.Rewrite(text, changes); err != nil {
+	text, err := managed.Rewrite(authored, changes)
+	if err != nil {
 		return "", nil, err
 	}
 	arguments := map[string]string{}
 	for _, argument := range strategy.BuildArgs {
 		arguments[argument.Name] = argument.Value
 	}
-	return text, arguments, nil
+	return text, arguments, p.tellUnkept(authored, changes, arguments)
+}
+
+// tellUnkept says what of the Dockerfile is not in the result.
+func (p *preparation) tellUnkept(authored string, changes managed.Changes, arguments map[string]string) error {
+	unkept, err := managed.Unkept(authored, changes, arguments)
+	if err != nil || len(unkept) == 0 {
+		return err
+	}
+	var named []string
+	for _, instruction := range unkept {
+		named = append(named, fmt.Sprintf("%s (line %d)", instruction.Name, instruction.Line))
+	}
+	p.progress.Note("warning: the result, an OCI image, has no place for these instructions of the Dockerfile: %s", strings.Join(named, ", "))
+	return nil
 }
 
 // maxDockerfile bounds what is read of a Dockerfile.
@@ -203,8 +222,8 @@ func (p *preparation) pullImages(ctx context.Context, images []string, base stri
 	opening, openCtx := errgroup.WithContext(ctx)
 	opening.SetLimit(4)
 	for i, image := range images {
-		if p.previous != nil && image == p.previous.name {
-			opened[i] = *p.previous
+		if image == p.builder.name {
+			opened[i] = p.builder
 			continue
 		}
 		opening.Go(func() (err error) {

@@ -18,6 +18,7 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/configlayer"
 	"github.com/machine-os-builder/machine-os-builder/pkg/dockerfile/managed"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
@@ -25,7 +26,7 @@ import (
 )
 
 // generated makes the Dockerfile of a source strategy, and lays out its context.
-func (p *preparation) generated(ctx context.Context, strategy *buildv1.SourceBuildStrategy) (string, error) {
+func (p *preparation) generated(ctx context.Context, strategy *buildv1.SourceBuildStrategy, report *buildreport.Report) (string, error) {
 	source, err := os.OpenRoot(p.options.WorkDir.inputs())
 	if err != nil {
 		return "", fmt.Errorf("opening the source: %w", err)
@@ -41,6 +42,11 @@ func (p *preparation) generated(ctx context.Context, strategy *buildv1.SourceBui
 	}
 	if options.Fetched, err = p.fetchScripts(ctx, downloads); err != nil {
 		return "", fail(s2i.ReasonFetchScriptsFailed, err)
+	}
+	if strategy.Incremental != nil && *strategy.Incremental {
+		if options.Previous, err = p.pullPrevious(ctx, report); err != nil {
+			return "", err
+		}
 	}
 	layout, err := s2i.Plan(options)
 	if err != nil {
@@ -68,18 +74,16 @@ func (p *preparation) sourceOptions(ctx context.Context, strategy *buildv1.Sourc
 	if err != nil {
 		return s2i.Options{}, err
 	}
+	p.builder = builder
 	settings, err := builder.image.Settings()
 	if err != nil {
 		return s2i.Options{}, fail(buildv1.StatusReasonPullBuilderImageFailed, err)
 	}
 	options := s2i.Options{
 		Source: source, ContextDir: build.Spec.Source.ContextDir, Scripts: strategy.Scripts, Output: output(build), AllowedUIDs: p.options.AllowedUIDs,
-		Builder: s2i.Builder{Name: strategy.From.Name, Labels: settings.Labels, User: settings.User, WorkingDir: settings.WorkingDir},
+		Builder: s2i.Builder{Name: strategy.From.Name, Labels: settings.Labels, User: settings.User, WorkingDir: settings.WorkingDir, OnBuild: settings.OnBuild},
 	}
 	options.Builder.HasFile = func(name string) bool { return p.hasFile(ctx, builder.image, name) }
-	if strategy.Incremental != nil && *strategy.Incremental {
-		options.Previous = p.openPrevious(ctx)
-	}
 	for _, variable := range buildEnv(build, p.info) {
 		options.Env = append(options.Env, corev1.EnvVar{Name: variable.Name, Value: variable.Value})
 	}
@@ -176,27 +180,6 @@ func injection(at, name string, mounted map[string]string, destination string) (
 	return s2i.Injection{Name: name, Destination: destination, Keys: os.DirFS(dir)}, nil
 }
 
-// openPrevious looks for the image of the build before, with the credentials to push,
-// and returns its name. Without one the build is like a first one.
-func (p *preparation) openPrevious(ctx context.Context) string {
-	name := output(p.options.Build)
-	if name == "" {
-		return ""
-	}
-	opened, err := p.clients.Push.Open(ctx, name)
-	if err != nil {
-		p.progress.Note("there is no previous image to take artifacts from: %v", err)
-		return ""
-	}
-	image, err := forThisMachine(opened)
-	if err != nil {
-		p.progress.Note("the previous image cannot be used: %v", err)
-		return ""
-	}
-	p.previous = &named{name, opened, image}
-	return name
-}
-
 // maxScript bounds a script that is fetched.
 const maxScript = 16 << 20
 
@@ -206,7 +189,11 @@ func (p *preparation) fetchScripts(ctx context.Context, downloads []s2i.Download
 	if len(downloads) == 0 {
 		return nil, nil
 	}
-	transport, err := registry.NewTransport(p.clients.CAs, p.clients.Proxy)
+	through, err := scriptsProxy(p.clients.Proxy, p.options.Build)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := registry.NewTransport(p.clients.CAs, through)
 	if err != nil {
 		return nil, err
 	}

@@ -3,15 +3,28 @@ package sourcebuild
 import (
 	"archive/tar"
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
+	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
 )
 
 const (
@@ -46,6 +59,16 @@ func newSourcePod(t *testing.T) *pod {
 	return p
 }
 
+// preparation is Prepare's own, for a part of it.
+func (p *pod) preparation() *preparation {
+	p.t.Helper()
+	clients, err := p.prepare.clients()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return &preparation{options: p.prepare, clients: clients, progress: p.progress()}
+}
+
 // withoutInputs takes all away that a Source strategy can do without.
 func withoutInputs(p *pod) {
 	p.t.Helper()
@@ -64,15 +87,11 @@ func TestSourceOfNothing(t *testing.T) {
 		p := newSourcePod(t)
 		withoutInputs(p)
 		p.build.Spec.Source.ContextDir = contextDir
-		clients, err := p.prepare.clients()
-		if err != nil {
-			t.Fatal(err)
-		}
-		prepare := &preparation{options: p.prepare, clients: clients, progress: p.progress()}
+		prepare := p.preparation()
 		if err := prepare.inputs(context.Background(), &buildreport.Report{}); err != nil {
 			t.Fatal(err)
 		}
-		text, _, err := prepare.dockerfile(context.Background())
+		text, _, err := prepare.dockerfile(context.Background(), &buildreport.Report{})
 		if err != nil || !strings.Contains(text, "COPY --chown=1001:0 upload/src /tmp/src\n") || !strings.Contains(text, "\nRUN /usr/libexec/s2i/assemble\n") {
 			t.Errorf("Dockerfile, %v:\n%s", err, text)
 		}
@@ -80,6 +99,148 @@ func TestSourceOfNothing(t *testing.T) {
 			t.Errorf("context:\n%s\nwant\n%s", got, want)
 		}
 	}
+}
+
+// withTriggers is an image with ONBUILD instructions, and a builder's.
+func withTriggers(t *testing.T) v1.Image {
+	t.Helper()
+	image := registrytest.Image(t, "amd64", layer(t, file("usr/libexec/s2i/assemble", assemble, 0o755)))
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Config.User, config.Config.OnBuild = "1001", []string{"USER root", "RUN id"}
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestTriggersOfABuilderImage would run as whom they like.
+func TestTriggersOfABuilderImage(t *testing.T) {
+	p := newSourcePod(t)
+	p.build.Spec.Strategy.SourceStrategy.From.Name = p.server.Push(t, "triggers:1", withTriggers(t))
+	report := Report(Prepare(context.Background(), p.prepare, p.progress()))
+	if report.Reason != s2i.ReasonGenericFailed || !strings.Contains(report.Message, `/triggers:1" has ONBUILD instructions: "USER root", "RUN id"; they would run before assemble`) {
+		t.Errorf("report = %+v", report)
+	}
+}
+
+// TestBuilderImageIsReadOnce: what was looked at is what is pulled, also where its tag
+// moves meanwhile.
+func TestBuilderImageIsReadOnce(t *testing.T) {
+	p := newSourcePod(t)
+	p.server.Requests()
+	if report := Report(Prepare(context.Background(), p.prepare, p.progress())); !report.Succeeded {
+		t.Fatalf("report = %+v", report)
+	}
+	reads := slices.DeleteFunc(p.server.Requests(), func(request string) bool { return !strings.HasSuffix(request, " /v2/builder/manifests/1") })
+	if len(reads) != 1 {
+		t.Errorf("its tag is resolved by %q", reads)
+	}
+}
+
+// TestTriggersOfAPreviousImage would, too: no artifacts are taken of it.
+func TestTriggersOfAPreviousImage(t *testing.T) {
+	p := newSourcePod(t)
+	incremental := true
+	p.build.Spec.Strategy.SourceStrategy.Incremental = &incremental
+	p.server.Push(t, "out/image:1", withTriggers(t))
+	text, _, err := p.preparation().dockerfile(context.Background(), &buildreport.Report{})
+	if err != nil || strings.Contains(text, "out/image:1 AS ") || !strings.Contains(p.log.String(), "the previous image cannot be used: it has ONBUILD instructions") {
+		t.Errorf("Dockerfile, %v:\n%s\nlog:\n%s", err, text, p.log.String())
+	}
+}
+
+// TestScriptsThroughAProxy that the strategy names before the cluster's, for hosts that
+// only that one reaches.
+func TestScriptsThroughAProxy(t *testing.T) {
+	scripts := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/s2i/assemble" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, "#!/bin/sh\n# of "+r.Host+"\n")
+	})
+	plain, encrypted := httptest.NewServer(scripts), httptest.NewTLSServer(scripts)
+	t.Cleanup(plain.Close)
+	t.Cleanup(encrypted.Close)
+	through := newProxy(t, plain, encrypted, "user:hunter2")
+	login, wrong := "http://user:hunter2@"+through, "http://127.0.0.1:1"
+	for name, test := range map[string]struct {
+		scripts, cluster string
+		env              []corev1.EnvVar
+		want             string // of the script
+		err              string
+	}{
+		"http":               {scripts: "http://scripts.invalid/s2i", env: []corev1.EnvVar{env("http_proxy", login)}, want: "# of scripts.invalid\n"},
+		"https":              {scripts: "https://example.com/s2i", env: []corev1.EnvVar{env("HTTPS_PROXY", login)}, want: "# of example.com\n"},
+		"no scheme":          {scripts: "http://scripts.invalid/s2i", env: []corev1.EnvVar{env("HTTP_PROXY", "user:hunter2@"+through)}, want: "# of scripts.invalid\n"},
+		"the cluster's":      {scripts: "https://example.com/s2i", cluster: login, want: "# of example.com\n"},
+		"another":            {scripts: "https://example.com/s2i", cluster: wrong, env: []corev1.EnvVar{env("https_proxy", login)}, want: "# of example.com\n"},
+		"the other scheme's": {scripts: "http://scripts.invalid/s2i", cluster: login, env: []corev1.EnvVar{env("https_proxy", wrong)}, want: "# of scripts.invalid\n"},
+		"not for this host":  {scripts: "http://scripts.invalid/s2i", env: []corev1.EnvVar{env("http_proxy", login), env("no_proxy", ".invalid")}, err: "scripts.invalid/s2i/assemble: dial tcp"},
+		"a wrong login":      {scripts: "https://example.com/s2i", env: []corev1.EnvVar{env("https_proxy", "http://user:hunter3@"+through)}, err: "answers 407 Proxy Authentication Required"},
+		"no address":         {scripts: "https://example.com/s2i", env: []corev1.EnvVar{env("https_proxy", "socks5://hunter3@"+through)}, err: "spec.strategy.sourceStrategy.env: the proxy's address has no scheme http or https"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newSourcePod(t)
+			p.prepare.CAFiles = append(p.prepare.CAFiles, p.write("scripts.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw}))))
+			if test.cluster != "" {
+				p.write("proxy/httpProxy", test.cluster)
+				p.prepare.ProxyDir = filepath.Dir(p.write("proxy/httpsProxy", test.cluster))
+			}
+			p.build.Spec.Strategy.SourceStrategy.Scripts, p.build.Spec.Strategy.SourceStrategy.Env = test.scripts, test.env
+			_, _, err := p.preparation().dockerfile(context.Background(), &buildreport.Report{})
+			if test.err != "" {
+				report := Report(buildreport.Report{}, err)
+				if err == nil || report.Reason != s2i.ReasonFetchScriptsFailed || !strings.Contains(report.Message, test.err) || strings.Contains(report.Message, "hunter3") {
+					t.Errorf("report %+v, want %q", report, test.err)
+				}
+				return
+			}
+			got, readErr := os.ReadFile(filepath.Join(p.work().generated(), "upload/scripts/assemble"))
+			if err != nil || readErr != nil || string(got) != "#!/bin/sh\n"+test.want {
+				t.Errorf("script %q, %v, %v, want %q", got, readErr, err, test.want)
+			}
+		})
+	}
+}
+
+// newProxy starts a proxy that wants a login, takes every host for one of two servers,
+// and returns its address.
+func newProxy(t *testing.T, plain, encrypted *httptest.Server, login string) string {
+	t.Helper()
+	to, err := url.Parse(plain.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Host, r.Out.Host = to.Host, r.In.Host }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Proxy-Authorization") != "Basic "+base64.StdEncoding.EncodeToString([]byte(login)) {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		if r.Method != http.MethodConnect {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		far, err := net.Dial("tcp", encrypted.Listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		near, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
+		go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
 
 func TestFilesOfABuilderImage(t *testing.T) {
@@ -104,11 +265,7 @@ func TestFilesOfABuilderImage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.server.Push(t, "files:1", registrytest.Image(t, "amd64", below, layer(t, test.above...)))
-			clients, err := p.prepare.clients()
-			if err != nil {
-				t.Fatal(err)
-			}
-			prepare := &preparation{options: p.prepare, clients: clients, progress: p.progress()}
+			prepare := p.preparation()
 			opened, err := prepare.open(context.Background(), p.server.Host+"/files:1")
 			if err != nil {
 				t.Fatal(err)

@@ -4,8 +4,10 @@ package sourcebuild
 
 import (
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -38,6 +40,52 @@ func TestSourceStrategy(t *testing.T) {
 	}
 	if got := files(t, p.succeed(), "opt/app/cached"); got["opt/app/cached"] != "artifact\n" {
 		t.Errorf("the second build has %q\n%s", got, p.log.String())
+	}
+}
+
+// emptyStore is what the next Build's pod begins with.
+func (p *pod) emptyStore() {
+	p.t.Helper()
+	p.unmount()
+	if err := errors.Join(os.RemoveAll(p.prepare.StorageDir), os.Mkdir(p.prepare.StorageDir, 0o700)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestDamagedPreviousImage: without a layer of it, the build is like a first one, and
+// the next one takes artifacts again.
+func TestDamagedPreviousImage(t *testing.T) {
+	p := newSourcePod(t)
+	incremental := true
+	p.build.Spec.Strategy.SourceStrategy.Incremental = &incremental
+	layers, err := p.succeed().Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := layers[len(layers)-1].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.server.Fault(func(r *http.Request) (int, bool) {
+		return http.StatusNotFound, r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/out/image/blobs/"+lost.String())
+	})
+	p.emptyStore()
+	p.log.Reset()
+	image := p.succeed()
+	p.server.Fault(nil)
+	if got := files(t, image, "opt/app/"); got["opt/app/page"] != "a page hello of b\n" || got["opt/app/cached"] != "" {
+		t.Errorf("files = %q", got)
+	}
+	if log := p.log.String(); !strings.Contains(log, "the previous image cannot be pulled, so this build takes no artifacts: ") || strings.Contains(log, " AS cached") {
+		t.Errorf("log:\n%s", log)
+	}
+	p.emptyStore()
+	reports := p.run()
+	if got := files(t, p.server.Pull(t, p.build.Spec.Output.To.Name, "amd64"), "opt/app/cached"); got["opt/app/cached"] != "artifact\n" {
+		t.Errorf("the third build has %q\n%s", got, p.log.String())
+	}
+	if steps := reports[0].Stages[0].Steps; len(steps) != 2 || steps[0].Name != buildv1.StepPullInputImage || steps[1].Name != buildv1.StepPullBaseImage {
+		t.Errorf("steps = %+v", steps)
 	}
 }
 

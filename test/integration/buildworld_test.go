@@ -34,6 +34,7 @@ type buildWorld struct {
 	Admin     kube.Clients
 	namespace string
 	Requests  *counter
+	Clock     clock.WithTicker // of the executor, when it starts
 	stop      func()
 }
 
@@ -41,7 +42,7 @@ func newBuildWorld(t *testing.T) *buildWorld {
 	t.Helper()
 	admin, err := kube.NewClients(plane.Config)
 	must(t, err)
-	w := &buildWorld{t: t, ctx: t.Context(), Admin: admin, stop: func() {}}
+	w := &buildWorld{t: t, ctx: t.Context(), Admin: admin, Clock: clock.RealClock{}, stop: func() {}}
 	w.waitForBuildKind()
 	ns, err := admin.Core.CoreV1().Namespaces().Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "builds-"}}, metav1.CreateOptions{})
 	must(t, err)
@@ -68,7 +69,7 @@ func (w *buildWorld) Start() {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.Core.CoreV1().Events("")})
 	loop, err := executor.New(executor.Options{
-		Clients: clients, Informers: informers, Clock: clock.RealClock{},
+		Clients: clients, Informers: informers, Clock: w.Clock,
 		Recorder: broadcaster.NewRecorder(buildscheme.Scheme, corev1.EventSource{Component: "build-executor"}),
 		Pod:      buildpod.BuildOptions{BuilderImage: "registry.example.com/builder:1", GitImage: "registry.example.com/builder-git:1"},
 	})

@@ -30,6 +30,7 @@ type input struct {
 	labels     map[string]string // of the builder image
 	user       string
 	workingDir string
+	onBuild    []string // of the builder image
 	// scripts is strategy.scripts; SERVER in it, and in the builder's labels, stands
 	// for a server that has served.
 	scripts          string
@@ -131,6 +132,7 @@ func (in input) published(t testing.TB, source string, volumes map[string]string
 		Incremental: in.previous != "", IncrementalFromTag: in.previous,
 		Source: git.MustParse(source), ForceCopy: true, KeepSymlinks: true, ContextDir: in.contextDir,
 		Destination: in.labels["io.openshift.s2i.destination"], AsDockerfile: filepath.Join(dir, "Dockerfile"),
+		BlockOnBuild: true, HasOnBuild: len(in.onBuild) > 0,
 	}
 	config.AssembleUser = in.labels["io.openshift.s2i.assemble-user"]
 	if config.AssembleUser == "" {
@@ -168,7 +170,7 @@ func (in input) own(t testing.TB, source string, volumes map[string]string, repl
 	t.Helper()
 	o := s2i.Options{
 		Source: os.DirFS(source), ContextDir: in.contextDir, Scripts: replace.Replace(in.scripts), Previous: in.previous, Output: in.output,
-		Builder: s2i.Builder{Name: in.builder, Labels: replaced(in.labels, replace), User: in.user, WorkingDir: in.workingDir},
+		Builder: s2i.Builder{Name: in.builder, Labels: replaced(in.labels, replace), User: in.user, WorkingDir: in.workingDir, OnBuild: in.onBuild},
 	}
 	var err error
 	if o.AllowedUIDs, err = s2i.ParseUIDs(in.allowed); err != nil {

@@ -79,6 +79,12 @@ func TestMeantDifferences(t *testing.T) {
 		"a password in the URL of scripts": {
 			input{scripts: "http://user:word@HOST/s", served: map[string]string{"/s/assemble": "a"}}, says("user:word"), saysNot("user:word"),
 		},
+		"a token in the URL of scripts": {
+			input{scripts: "http://HOST/s?token=word", served: map[string]string{"/s": "a", "/s/assemble": "a"}}, says("token=word"), saysNot("token=word"),
+		},
+		"instructions of the builder image": {
+			input{onBuild: []string{"USER root"}}, says("FROM"), refuses(`has ONBUILD instructions: "USER root"`),
+		},
 		"a bad pattern": {
 			input{source: map[string]string{".s2iignore": "[\n"}}, says("FROM"), refuses(".s2iignore:1:"),
 		},

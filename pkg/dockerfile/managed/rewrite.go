@@ -39,9 +39,7 @@ func Rewrite(text string, changes Changes) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if changes.From != "" {
-		d.stages[len(d.stages)-1].image = changes.From
-	}
+	d.rebase(changes.From)
 	var end []string
 	if len(changes.BuildEnv) > 0 {
 		end = append(end, d.instruction("ENV", changes.BuildEnv, d.literal))
@@ -62,6 +60,13 @@ func Rewrite(text string, changes Changes) (string, error) {
 	}
 	d.replace(changes.Images)
 	return d.render(env, end)
+}
+
+// rebase puts another image, if any, into the last FROM.
+func (d *document) rebase(image string) {
+	if image != "" {
+		d.stages[len(d.stages)-1].image = image
+	}
 }
 
 // nameLast returns the name of the last stage, and gives it one where it has none.

@@ -1,6 +1,7 @@
 package managed_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -147,6 +148,34 @@ func TestBase(t *testing.T) {
 	}
 }
 
+// TestUnkept: of what each stage hands on, an image by another name nothing.
+func TestUnkept(t *testing.T) {
+	for name, test := range map[string]struct {
+		text      string
+		changes   managed.Changes
+		arguments map[string]string
+		want      string
+	}{
+		"nothing":             {text: "FROM a\nRUN x\n", want: "[]"},
+		"all":                 {text: "# a comment\nFROM a\nhealthcheck \\\n  CMD x\nSHELL [\"/bin/a\"]\nONBUILD RUN x\nonbuild USER 0\n", want: "[{HEALTHCHECK 3} {SHELL 5} {ONBUILD 6} {ONBUILD 7}]"},
+		"the last one counts": {text: "FROM a\nHEALTHCHECK CMD x\nSHELL [\"a\"]\nSHELL [\"b\"]\nHEALTHCHECK --interval=1s CMD y\n", want: "[{SHELL 4} {HEALTHCHECK 5}]"},
+		"none":                {text: "FROM a\nHEALTHCHECK CMD x\nHEALTHCHECK none\n", want: "[]"},
+		"of another stage":    {text: "FROM a AS b\nSHELL [\"a\"]\nONBUILD RUN x\nFROM a\nCOPY --from=b / /\n", want: "[]"},
+		"of the stage below":  {text: "FROM a AS B\nSHELL [\"a\"]\nHEALTHCHECK CMD x\nONBUILD RUN x\nFROM b AS c\nSHELL [\"b\"]\nFROM c\n", want: "[{HEALTHCHECK 3} {SHELL 6}]"},
+		"through a variable":  {text: "ARG S=x\nFROM a AS b\nSHELL [\"a\"]\nFROM $S\n", arguments: map[string]string{"S": "b"}, want: "[{SHELL 3}]"},
+		"another base":        {text: "FROM a AS b\nSHELL [\"a\"]\nFROM b\nHEALTHCHECK CMD x\n", changes: managed.Changes{From: "c"}, want: "[{HEALTHCHECK 4}]"},
+		"a base of no value":  {text: "FROM $none\nHEALTHCHECK CMD x\n", changes: managed.Changes{From: "c"}, want: "[{HEALTHCHECK 2}]"},
+		"an image's name":     {text: "FROM a\nSHELL [\"a\"]\nFROM b\n", changes: managed.Changes{Images: []managed.Image{{As: []string{"b"}, From: "a"}}}, want: "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := managed.Unkept(test.text, test.changes, test.arguments)
+			if err != nil || fmt.Sprint(got) != test.want {
+				t.Errorf("unkept %v, %v, want %s", got, err, test.want)
+			}
+		})
+	}
+}
+
 // FuzzRewrite: whatever the text, the result parses, and the author's stages are in
 // it, in their order and each with its own instructions.
 func FuzzRewrite(f *testing.F) {
@@ -172,6 +201,9 @@ func FuzzRewrite(f *testing.F) {
 		}
 		if n := len(is) - len(was); n != 2+3+2+count(was, "from") {
 			t.Errorf("%d instructions were added to\n%s\nin\n%s", n, text, got)
+		}
+		if _, err := managed.Unkept(text, changes, nil); err != nil {
+			t.Errorf("what is not kept of\n%s: %v", text, err)
 		}
 		if _, err := managed.Images(got, map[string]string{"A": value}); err == nil {
 			if base, err := managed.Base(got, map[string]string{"A": value}); err != nil || base == "" {
