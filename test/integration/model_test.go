@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +39,8 @@ const (
 	modelSequences = 480
 	modelBatch     = 240
 	modelPatience  = 2 * time.Minute
+	// buildsShare: every so manieth seed builds by Builds.
+	buildsShare = 4
 )
 
 // TestModel plays random sequences of what users and worlds do, many at once,
@@ -66,7 +69,7 @@ func TestModel(t *testing.T) {
 			m.report(seed, failed)
 			break
 		}
-		t.Logf("seed %d: %d sequences, %d builds, in all %d in %v: %s", seed, len(b.pools), b.monitor.starts, done, time.Since(begin).Round(time.Second), strings.Join(b.laps, ", "))
+		t.Logf("seed %d: %d sequences, %d builds, by Builds %t, in all %d in %v: %s", seed, len(b.pools), b.monitor.starts, b.builds, done, time.Since(begin).Round(time.Second), strings.Join(b.laps, ", "))
 		seed++
 	}
 	elapsed := time.Since(begin)
@@ -153,7 +156,10 @@ func (m *model) batch(seed uint64, sequences []sequence) *batch {
 	m.t.Cleanup(cancel)
 	b := &batch{
 		t: m.t, ctx: ctx, random: r, admin: m.admin, config: m.config, registry: m.registry, owner: m.owner,
-		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, 2+r.IntN(8)), keep: 1 + r.IntN(3),
+		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, 4<<r.IntN(6)), keep: 1 + r.IntN(3),
+	}
+	if b.builds = seed%buildsShare == buildsShare-1; b.builds {
+		newBuildWorld(m.t)
 	}
 	for _, s := range sequences {
 		m.pools++
@@ -177,8 +183,13 @@ func (b *batch) run() []*subject {
 	must(b.t, err)
 	must(b.t, b.monitor.watch(b.mirror))
 	must(b.t, b.mirror.Start(b.ctx))
-	b.nodes = kubelet.New(kubelet.Options{Client: b.admin.Core, Namespace: namespace, Registry: b.registry, Script: b.script, Clock: b.clock})
 	var background sync.WaitGroup
+	nodes := kubelet.Options{Client: b.admin.Core, Namespace: namespace, Registry: b.registry, Script: b.script, Clock: b.clock}
+	if b.builds {
+		nodes.Selector = buildv1.BuildLabel
+		background.Go(b.executor(b.ctx))
+	}
+	b.nodes = kubelet.New(nodes)
 	background.Go(func() { b.nodes.Run(b.ctx) })
 	b.process = b.launch()
 
@@ -255,11 +266,11 @@ func (b *batch) isFrozen(p *subject) bool {
 func (b *batch) script(pod *corev1.Pod) kubelet.Script {
 	s := kubelet.Script{Outcome: kubelet.Succeed}
 	for _, p := range b.pools {
-		if p.name == pod.Annotations[api.AnnotationPool] {
+		if p.name == poolName.FindString(pod.Name) {
 			s = p.script()
 		}
 	}
-	b.monitor.scripted(pod.UID, s)
+	b.monitor.scripted(pod, s)
 	return s
 }
 
@@ -289,8 +300,8 @@ func (b *batch) rest(when string) {
 		}
 		if round%40 == 39 && !b.still {
 			for _, p := range open {
-				for uid := range b.monitor.podsOf(p.name) {
-					b.nodes.End(uid, kubelet.Evict)
+				for _, pod := range b.monitor.runsOf(p.name) {
+					b.nodes.End(pod, kubelet.Evict)
 				}
 			}
 		}
@@ -334,58 +345,12 @@ func (b *batch) clear() {
 	}
 	wg.Wait()
 	b.rest("after opting out or deletion")
+	if b.builds {
+		b.podsGone()
+	}
 	for _, p := range b.pools {
 		wg.Go(func() { must(b.t, p.remove()) })
 	}
 	wg.Wait()
 	must(b.t, b.admin.MachineConfig.MachineconfigurationV1().MachineConfigs().DeleteCollection(b.ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: foreignKey}))
-}
-
-// report tells of the pools that failed, and tries to make the first smaller.
-func (m *model) report(seed uint64, failed []*subject) {
-	m.t.Helper()
-	first := failed[0]
-	const most = 10
-	var names []string
-	for _, p := range failed[:min(most, len(failed))] {
-		names = append(names, fmt.Sprintf("%s: %s", p.name, strings.Join(first.monitor.broken[p.name], "; ")))
-	}
-	m.t.Errorf("replay with %s=%d; %d pools failed:\n%s", modelSeedVariable, seed, len(failed), strings.Join(names, "\n"))
-	m.t.Errorf("sequence of %s:\n%v\nits story:\n%s", first.name, first.sequence, first.monitor.story(first.name))
-	if smaller, ok := m.shrink(seed, first.sequence); ok {
-		m.t.Errorf("a smaller sequence that fails:\n%v\nits story:\n%s", smaller.sequence, smaller.monitor.story(smaller.name))
-	}
-}
-
-// shrink leaves out what a failure does not need, for as long as is reasonable.
-func (m *model) shrink(seed uint64, s sequence) (*subject, bool) {
-	const copies, patience = 20, 3 * time.Minute
-	var smallest *subject
-	deadline := time.Now().Add(patience)
-	fails := func(s sequence) *subject {
-		all := make([]sequence, copies)
-		for i := range all {
-			all[i] = s
-		}
-		if failed := m.batch(seed, all).run(); len(failed) > 0 {
-			return failed[0]
-		}
-		return nil
-	}
-	if smallest = fails(s); smallest == nil {
-		m.t.Log("it does not fail again by itself")
-		return nil, false
-	}
-	for i := 0; time.Now().Before(deadline); {
-		candidate, ok := smallest.without(i)
-		if !ok {
-			break
-		}
-		if p := fails(candidate); p != nil {
-			smallest = p
-			continue
-		}
-		i++
-	}
-	return smallest, true
 }

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,8 +12,8 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
@@ -33,19 +35,23 @@ type monitor struct {
 
 	mu      sync.Mutex
 	limit   int
-	pods    map[types.UID]*watchedPod
-	scripts map[types.UID]kubelet.Script
-	foreign map[types.UID]int // the newest that was seen of a pool
-	stories map[string][]string
-	broken  map[string][]string // violations
-	starts  int
-	most    int // builds at once
-	// faultUntil is when the registry last failed.
-	faultUntil time.Time
+	runs    map[types.UID]*watchedRun
+	scripts map[types.UID]kubelet.Script // of runs
+	podOf   map[types.UID]types.UID      // of runs
+	runOf   map[types.UID]types.UID      // of pods
+	// cancelled are Builds.
+	cancelled map[types.UID]bool
+	foreign   map[types.UID]int // the newest that was seen of a pool
+	stories   map[string][]string
+	broken    map[string][]string // violations
+	starts    int
+	most      int // builds at once
+	// refusedUntil is when the registry last refused to answer.
+	refusedUntil time.Time
 }
 
-// watchedPod is what was seen of a build pod.
-type watchedPod struct {
+// watchedRun is what was seen of a run: a pod, or a Build.
+type watchedRun struct {
 	pool, config, hash string
 	active             bool
 	phase              corev1.PodPhase
@@ -57,22 +63,15 @@ type watchedPod struct {
 func newMonitor(registry *kubelet.Registry, limit int) *monitor {
 	return &monitor{
 		registry: registry, begin: time.Now(), limit: limit,
-		pods: map[types.UID]*watchedPod{}, scripts: map[types.UID]kubelet.Script{}, foreign: map[types.UID]int{},
+		runs: map[types.UID]*watchedRun{}, scripts: map[types.UID]kubelet.Script{}, foreign: map[types.UID]int{},
+		podOf: map[types.UID]types.UID{}, runOf: map[types.UID]types.UID{}, cancelled: map[types.UID]bool{},
 		stories: map[string][]string{}, broken: map[string][]string{},
 	}
 }
 
 // watch adds the monitor to informers that do not run yet.
 func (m *monitor) watch(in *kube.Informers) error {
-	if err := kube.Listen(in.Pools, m.poolSeen); err != nil {
-		return err
-	}
-	_, err := in.Pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { m.podSeen(obj, false) },
-		UpdateFunc: func(_, obj any) { m.podSeen(obj, false) },
-		DeleteFunc: func(obj any) { m.podSeen(obj, true) },
-	})
-	return err
+	return errors.Join(kube.Listen(in.Pools, m.poolSeen), kube.Listen(in.Pods, m.podSeen), kube.Listen(in.Builds.Informer, m.buildSeen))
 }
 
 func (m *monitor) tellLocked(pool, format string, args ...any) {
@@ -95,19 +94,6 @@ func (m *monitor) violate(pool, format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.violateLocked(pool, format, args...)
-}
-
-// registryFails tells that the registry fails now.
-func (m *monitor) registryFails() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faultUntil = time.Now().Add(time.Hour)
-}
-
-func (m *monitor) registryMended() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faultUntil = time.Now()
 }
 
 func (m *monitor) poolSeen(before, after *mcfgv1.MachineConfigPool) {
@@ -171,26 +157,6 @@ func (m *monitor) checkConditions(p *mcfgv1.MachineConfigPool) {
 	}
 }
 
-// checkAnnotations: the result names an image that is what it is said to be.
-func (m *monitor) checkAnnotations(before, after *mcfgv1.MachineConfigPool) {
-	image, config := after.Annotations[api.AnnotationNewestImage], after.Annotations[api.AnnotationImageConfig]
-	if (image == "") != (config == "") {
-		m.violateLocked(after.Name, "image %q of config %q: one without the other", image, config)
-	}
-	if image == "" || (before != nil && before.UID == after.UID && before.Annotations[api.AnnotationNewestImage] == image && before.Annotations[api.AnnotationImageConfig] == config) {
-		return
-	}
-	labels, err := m.registry.Labels(image)
-	if err != nil {
-		// The model may have deleted it since the controller asked.
-		m.tellLocked(after.Name, "annotated image: %v", err)
-		return
-	}
-	if labels[api.ImageLabelMachineConfig] != config || labels[api.ImageLabelMachineConfigPool] != after.Name || !strings.Contains(labels[kubelet.LabelMachineConfig], marker(config)) {
-		m.violateLocked(after.Name, "annotated image of %s is one of %s", config, labels[api.ImageLabelMachineConfig])
-	}
-}
-
 // checkForeign: what others wrote is there and never older than it was.
 func (m *monitor) checkForeign(p *mcfgv1.MachineConfigPool) {
 	number := func(text string) int {
@@ -217,49 +183,49 @@ func (m *monitor) checkForeign(p *mcfgv1.MachineConfigPool) {
 	m.foreign[p.UID] = max(m.foreign[p.UID], newest)
 }
 
-func (m *monitor) podSeen(obj any, gone bool) {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tombstone.Obj
-	}
-	p, ok := obj.(*corev1.Pod)
-	if !ok {
-		return
-	}
+// podSeen looks at a pod that is a run.
+func (m *monitor) podSeen(before, after *corev1.Pod) {
+	p := cmp.Or(after, before)
+	m.seen(p.ObjectMeta, after == nil, p.Status.Phase, p.Status.Reason)
+}
+
+// seen looks at a run; with reason it ended.
+func (m *monitor) seen(run metav1.ObjectMeta, gone bool, phase corev1.PodPhase, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.pods[p.UID]
+	w := m.runs[run.UID]
 	if w == nil {
-		w = &watchedPod{pool: p.Annotations[api.AnnotationPool], config: p.Annotations[api.AnnotationRenderedConfig], hash: p.Annotations[api.AnnotationInputsHash]}
-		m.pods[p.UID] = w
+		w = &watchedRun{pool: run.Annotations[api.AnnotationPool], config: run.Annotations[api.AnnotationRenderedConfig], hash: run.Annotations[api.AnnotationInputsHash]}
+		m.runs[run.UID] = w
 		m.starts++
 		m.checkNeeded(w)
 	}
-	terminal := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	terminal := phase == corev1.PodSucceeded || phase == corev1.PodFailed
 	w.active = !gone && !terminal
-	state := fmt.Sprintf("%s %s", p.Status.Phase, p.Status.Reason)
+	state := fmt.Sprintf("%s %s", phase, reason)
 	switch {
 	case gone:
 		state = "gone"
-	case p.DeletionTimestamp != nil:
+	case run.DeletionTimestamp != nil:
 		state += " terminating"
 	}
-	m.tellLocked(w.pool, "pod of %s try %s %s is %s", w.config, p.Annotations[api.AnnotationAttempt], short(p.UID), state)
-	if terminal && w.phase != p.Status.Phase {
-		m.podEnded(p, w)
+	m.tellLocked(w.pool, "run of %s try %s %s is %s", w.config, run.Annotations[api.AnnotationAttempt], short(run.UID), state)
+	if terminal && w.phase != phase {
+		m.ended(run, w, phase, reason)
 	}
-	w.phase = p.Status.Phase
+	w.phase = phase
 	m.checkLive(w.pool)
 }
 
 func short(uid types.UID) string { return string(uid[:8]) }
 
-func (m *monitor) podEnded(p *corev1.Pod, w *watchedPod) {
-	outcome := m.scripts[p.UID].Outcome
+func (m *monitor) ended(run metav1.ObjectMeta, w *watchedRun, phase corev1.PodPhase, reason string) {
+	outcome := m.scripts[run.UID].Outcome
 	lies := outcome == kubelet.Forge || outcome == kubelet.Mute
 	switch {
-	case p.Status.Phase == corev1.PodSucceeded && !lies:
+	case phase == corev1.PodSucceeded && !lies:
 		w.succeeded = time.Now()
-	case p.Status.Phase == corev1.PodSucceeded, p.DeletionTimestamp == nil && p.Status.Reason != "Evicted":
+	case phase == corev1.PodSucceeded, run.DeletionTimestamp == nil && !slices.Contains(interruptions, reason):
 		w.failed = true
 	}
 }
@@ -267,7 +233,7 @@ func (m *monitor) podEnded(p *corev1.Pod, w *watchedPod) {
 // checkLive: one build a pool, and no more than the limit.
 func (m *monitor) checkLive(pool string) {
 	of, all := 0, 0
-	for _, w := range m.pods {
+	for _, w := range m.runs {
 		if w.active {
 			all++
 			if w.pool == pool {
@@ -284,26 +250,12 @@ func (m *monitor) checkLive(pool string) {
 	}
 }
 
-// checkNeeded: nothing is built that the registry has under its tag.
-func (m *monitor) checkNeeded(w *watchedPod) {
-	target := m.registry.Host + "/" + modelRepository + ":" + w.config
-	labels, err := m.registry.Labels(target)
-	if err != nil || labels[api.ImageLabelInputsHash] != w.hash {
-		return
-	}
-	maker := m.pods[types.UID(labels[kubelet.LabelRun])]
-	if maker == nil || maker == w || maker.succeeded.IsZero() || m.faultUntil.After(maker.succeeded) {
-		return
-	}
-	m.violateLocked(w.pool, "%s is built again, %v after pod %s had built it", w.config, time.Since(maker.succeeded), short(types.UID(labels[kubelet.LabelRun])))
-}
-
 // failures counts the runs of some inputs that count as tries.
 func (m *monitor) failures(hash string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
-	for _, w := range m.pods {
+	for _, w := range m.runs {
 		if w.hash == hash && w.failed {
 			n++
 		}
@@ -312,20 +264,21 @@ func (m *monitor) failures(hash string) int {
 }
 
 // scripted notes what becomes of a pod.
-func (m *monitor) scripted(uid types.UID, s kubelet.Script) {
+func (m *monitor) scripted(pod *corev1.Pod, s kubelet.Script) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.scripts[uid] = s
+	run := runOf(pod)
+	m.scripts[run], m.podOf[run], m.runOf[pod.UID] = s, pod.UID, run
 }
 
-// podsOf returns the UIDs of a pool's live pods and how they are to end.
-func (m *monitor) podsOf(pool string) map[types.UID]kubelet.Outcome {
+// runsOf returns the UIDs of a pool's live runs, with those of their pods.
+func (m *monitor) runsOf(pool string) map[types.UID]types.UID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[types.UID]kubelet.Outcome{}
-	for uid, w := range m.pods {
+	out := map[types.UID]types.UID{}
+	for uid, w := range m.runs {
 		if w.pool == pool && w.active {
-			out[uid] = m.scripts[uid].Outcome
+			out[uid] = m.podOf[uid]
 		}
 	}
 	return out
@@ -361,11 +314,11 @@ func (s storyteller) add(msg string, kv []any) {
 	}
 }
 
-// runs is true when a pod of the pool is seen to run.
-func (m *monitor) runs(pool string) bool {
+// running is true when a run of the pool is seen to run.
+func (m *monitor) running(pool string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, w := range m.pods {
+	for _, w := range m.runs {
 		if w.pool == pool && w.active && w.phase == corev1.PodRunning {
 			return true
 		}
@@ -373,12 +326,12 @@ func (m *monitor) runs(pool string) bool {
 	return false
 }
 
-// made counts the pods that were made for a pool.
+// made counts the runs that were made for a pool.
 func (m *monitor) made(pool string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
-	for _, w := range m.pods {
+	for _, w := range m.runs {
 		if w.pool == pool {
 			n++
 		}
@@ -393,9 +346,9 @@ func (m *monitor) story(pool string) string {
 	return strings.Join(m.stories[pool], "\n")
 }
 
-// configOf returns the config that a pod builds.
+// configOf returns the config that a run builds.
 func (m *monitor) configOf(uid types.UID) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.pods[uid].config
+	return m.runs[uid].config
 }

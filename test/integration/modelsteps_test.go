@@ -24,8 +24,8 @@ const (
 	opRebuild    op = "rebuild"      // arg: token; "" for none
 	opTouch      op = "touch"        // somebody else writes the pool
 	opEnd        op = "pod ends"     // arg: kubelet.Outcome
-	opDeletePod  op = "pod deleted"  //
-	opForcePod   op = "pod forced"   // deleted without grace
+	opDeletePod  op = "run deleted"  //
+	opForcePod   op = "run forced"   // a pod deleted without grace, a Build cancelled
 	opDeleteMap  op = "map deleted"  // arg: mc, dockerfile or digest
 	opImageGone  op = "image gone"   // arg: config a, b or c
 	opSettle     op = "wait for end" // of a build, but not for ever
@@ -189,6 +189,12 @@ func newSequence(r *rand.Rand) sequence {
 		}
 		next.op, next.arg = o, arg
 		next.loose = next.loose || o == opSettle
+		if o == opUnlabel && r.IntN(3) > 0 {
+			// Seldom by chance: the image is there, and no record of it.
+			settle := step{request: 1, loose: true, op: opSettle}
+			s.steps = append(s.steps, settle, next, step{request: next.request, op: opLabel})
+			continue
+		}
 		s.steps = append(s.steps, next)
 	}
 	for range 4 {

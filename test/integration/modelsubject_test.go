@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/test/kubelet"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // longestSettle is how many requests a sequence waits for an end of a build.
-const longestSettle = 800
+const longestSettle = 1500
 
 // subject is one pool with its sequence, and what its users want by now.
 type subject struct {
@@ -46,7 +47,6 @@ type subject struct {
 	dockerfile      string
 	token           string
 	touches         int
-	imageGone       bool // some image of its own was deleted
 	configs         map[string]bool
 }
 
@@ -101,7 +101,7 @@ func (p *subject) until(m moment) {
 func (p *subject) has(m moment) bool {
 	switch m {
 	case whenRunning:
-		return p.monitor.runs(p.name)
+		return p.monitor.running(p.name)
 	case whenDone:
 		return p.verdict() == nil
 	case whenSettled:
@@ -157,17 +157,19 @@ func (p *subject) do(s step) error {
 	case opTouch:
 		return p.touch()
 	case opEnd:
-		for uid := range p.monitor.podsOf(p.name) {
-			p.nodes.End(uid, kubelet.Outcome(s.arg))
+		for _, pod := range p.monitor.runsOf(p.name) {
+			p.nodes.End(pod, kubelet.Outcome(s.arg))
 		}
 	case opDeletePod:
-		return p.deletePods(nil)
+		return p.deleteRuns(nil)
 	case opForcePod:
-		return p.deletePods(new(int64))
+		if p.builds {
+			return p.cancelBuilds()
+		}
+		return p.deleteRuns(new(int64))
 	case opDeleteMap:
 		return ignoreGone(p.admin.Core.CoreV1().ConfigMaps(namespace).Delete(p.ctx, s.arg+"-"+p.rendered(p.target), metav1.DeleteOptions{}))
 	case opImageGone:
-		p.imageGone = true
 		_ = p.registry.Delete(p.registry.Host + "/" + modelRepository + ":" + p.rendered(s.arg)) // most often not there
 	case opSettle:
 		p.await(p.ctx.Done(), longestSettle, func() bool { return p.has(whenSettled) })
@@ -288,12 +290,14 @@ func (p *subject) touch() error {
 	})
 }
 
-func (p *subject) deletePods(grace *int64) error {
-	for uid := range p.monitor.podsOf(p.name) {
-		config := p.monitor.configOf(uid)
-		err := p.admin.Core.CoreV1().Pods(namespace).Delete(p.ctx, "build-"+config, metav1.DeleteOptions{
-			GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(uid)),
-		})
+func (p *subject) deleteRuns(grace *int64) error {
+	for uid := range p.monitor.runsOf(p.name) {
+		name := names.Build(p.monitor.configOf(uid))
+		options := metav1.DeleteOptions{GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(uid))}
+		err := p.admin.Core.CoreV1().Pods(namespace).Delete(p.ctx, name, options)
+		if p.builds {
+			err = p.admin.Build.BuildV1().Builds(namespace).Delete(p.ctx, name, options)
+		}
 		if err := ignoreGone(err); err != nil {
 			return err
 		}

@@ -63,10 +63,7 @@ func verdictIs(pool *mcfgv1.MachineConfigPool, kind mcfgv1.MachineConfigPoolCond
 
 // nothingLeft: no build object of the pool is there.
 func (p *subject) nothingLeft() error {
-	var left []string
-	for _, pod := range p.mirror.PodsOf(p.name) {
-		left = append(left, "pod/"+pod.Name)
-	}
+	left := p.runs()
 	for _, cm := range p.mirror.BuildMapsOf(p.name) {
 		left = append(left, "configmap/"+cm.Name)
 	}
@@ -74,6 +71,18 @@ func (p *subject) nothingLeft() error {
 		return fmt.Errorf("still there: %v", left)
 	}
 	return nil
+}
+
+// runs are the pods and Builds of the pool that are there.
+func (p *subject) runs() []string {
+	var all []string
+	for _, pod := range p.mirror.PodsOf(p.name) {
+		all = append(all, "pod/"+pod.Name)
+	}
+	for _, build := range p.mirror.Builds.Of(p.name) {
+		all = append(all, "build/"+build.Name)
+	}
+	return all
 }
 
 func (p *subject) notOurs(pool *mcfgv1.MachineConfigPool) error {
@@ -113,6 +122,8 @@ func (p *subject) failed(pool *mcfgv1.MachineConfigPool) error {
 	switch {
 	case r == nil || r.Outcome != osbuild.Failed:
 		return fmt.Errorf("failed without a record of it: %s: %s", c.Reason, c.Message)
+	case r.Reason == api.ReasonBuildCancelled && p.monitor.wasCancelled(r.LastRun):
+		// Whoever cancels wants no further try.
 	case r.Attempts != modelRetries+1 || p.monitor.failures(r.InputsHash) < r.Attempts:
 		return fmt.Errorf("failed after %d tries, of which %d were seen to fail: %s: %s", r.Attempts, p.monitor.failures(r.InputsHash), c.Reason, c.Message)
 	case c.Reason != r.Reason:
@@ -138,8 +149,8 @@ func (p *subject) succeeded(pool *mcfgv1.MachineConfigPool) error {
 	if p.token != "" && !slices.ContainsFunc(all, func(r osbuild.Record) bool { return r.RebuildToken == p.token }) {
 		return fmt.Errorf("success, but rebuild %q is not answered", p.token)
 	}
-	if pods := p.mirror.PodsOf(p.name); len(pods) > 0 {
-		return fmt.Errorf("success, but pod/%s is there", pods[0].Name)
+	if runs := p.runs(); len(runs) > 0 {
+		return fmt.Errorf("success, but there are %v", runs)
 	}
 	for _, cm := range p.mirror.BuildMapsOf(p.name) {
 		if cm.Labels[api.LabelRole] != api.RoleRecord {
@@ -153,7 +164,7 @@ func (p *subject) succeeded(pool *mcfgv1.MachineConfigPool) error {
 func (p *subject) image(image, config string) error {
 	labels, err := p.registry.Labels(image)
 	if err != nil {
-		if p.imageGone {
+		if p.registry.Removed(image) {
 			return nil
 		}
 		return fmt.Errorf("the registry does not have %s: %w", image, err)

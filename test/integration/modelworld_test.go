@@ -19,6 +19,9 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/chosen"
+	"github.com/machine-os-builder/machine-os-builder/pkg/backend/openshiftbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/pod"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller/retention"
@@ -49,6 +52,7 @@ type batch struct {
 	config   *rest.Config // the controller's
 	registry *kubelet.Registry
 	still    bool // without weather
+	builds   bool // by Builds, not in pods of the controller's own
 	clock    fastClock
 	monitor  *monitor
 	mirror   *kube.Informers // what the administrator sees
@@ -112,8 +116,10 @@ func (b *batch) launch() *process {
 	must(b.t, err)
 	loop, err := osbuild.New(osbuild.Options{
 		Clients: clients, Informers: informers, Namespace: namespace, BuilderImage: "registry.example.com/builder:1",
-		Backend: pod.New(clients.Core, informers, namespace), Recorder: &record.FakeRecorder{},
-		Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: b.clock,
+		Backend: chosen.New(map[string]backend.Backend{
+			api.BuilderCustomPod: pod.New(clients.Core, informers, namespace), api.BuilderOpenShift: openshiftbuild.New(clients, informers, namespace),
+		}),
+		Recorder: &record.FakeRecorder{}, Metrics: metrics.NewBuilds(prometheus.NewRegistry()), Clock: b.clock,
 	})
 	must(b.t, err)
 	keeper, err := retention.New(retention.Options{
@@ -204,6 +210,9 @@ func (b *batch) around(r *http.Request, about string, send func() (*http.Respons
 	if name != "" && (step != nil || r.Method != http.MethodGet || fault != "") {
 		b.monitor.tell(name, "  %s %s %s", r.Method, r.URL.Path[strings.LastIndex(r.URL.Path, "/v1/")+4:], fault)
 	}
+	if image := resultIn(r, about); image != "" && name != "" {
+		send = b.monitor.guard(name, image, send)
+	}
 	switch fault {
 	case "":
 	case fate:
@@ -258,28 +267,6 @@ func (p *subject) countLocked(write bool) string {
 	return fault
 }
 
-// weather does to all pools what happens to worlds, until the context ends,
-// and then makes it fine again.
-func (b *batch) weather(over <-chan struct{}) {
-	events := weighted[func(<-chan struct{})]{
-		{5, b.killSomewhere}, {4, b.cutWatches}, {3, b.registryFault}, {3, b.breakSettings}, {2, b.rotateSecret}, {1, b.changeBase},
-	}
-	for !b.still && !closed(over) {
-		b.await(over, 20+b.random.IntN(150), never)
-		if !closed(over) {
-			events.pick(b.random)(over)
-		}
-	}
-	<-over
-	b.mu.Lock()
-	b.calm, b.killIn = true, 0
-	dead := b.process.wire.killed()
-	b.mu.Unlock()
-	if dead {
-		b.restart(0)
-	}
-}
-
 // await waits for something to happen, for as long as it takes the controller
 // to make some requests, or to fall silent.
 func (b *batch) await(over <-chan struct{}, requests int, happens func() bool) {
@@ -320,74 +307,12 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (b *batch) killSomewhere(over <-chan struct{}) {
-	b.mu.Lock()
-	b.killIn, b.awaitsKill = 1+b.random.IntN(50), true
-	b.mu.Unlock()
-	b.await(over, 300, b.process.wire.killed)
-	b.mu.Lock()
-	b.killIn, b.awaitsKill = 0, false
-	dead := b.process.wire.killed()
-	b.mu.Unlock()
-	if dead {
-		b.restart(time.Duration(b.random.IntN(200)) * time.Millisecond)
-	}
-}
-
-func (b *batch) cutWatches(<-chan struct{}) {
-	what := []string{"", "/pods", "/configmaps", "/machineconfigpools", "/machineconfigs"}[b.random.IntN(5)]
-	expire := b.random.IntN(2) == 0
-	b.everyone("watches of %q are cut, expired %t", what, expire)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.process.wire.cut(what, expire)
-}
-
-func (b *batch) registryFault(over <-chan struct{}) {
-	status := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusForbidden, kubelet.Down}[b.random.IntN(5)]
-	b.everyone("the registry fails with %d", status)
-	b.monitor.registryFails()
-	b.registry.Fault(status)
-	b.await(over, 10+b.random.IntN(100), never)
-	b.registry.Fault(0)
-	b.monitor.registryMended()
-	b.everyone("the registry is well")
-}
-
-func (b *batch) breakSettings(over <-chan struct{}) {
-	broken := b.settings()
-	switch b.random.IntN(3) {
-	case 0:
-		delete(broken, api.KeyFinalImagePullspec)
-	case 1:
-		broken[api.KeyFinalImagePushSecretName] = "model-missing"
-	case 2:
-		broken[api.KeyMaxBuildRetries] = "many"
-	}
-	b.everyone("the settings are broken: %v", broken)
-	b.set(api.ConfigMapBuildConfig, broken)
-	b.await(over, 10+b.random.IntN(100), never)
-	b.set(api.ConfigMapBuildConfig, b.settings())
-	b.everyone("the settings are mended")
-}
-
-func (b *batch) rotateSecret(<-chan struct{}) {
-	b.everyone("the Secret rotates")
-	_, err := b.admin.Core.CoreV1().Secrets(namespace).Update(b.ctx, loginSecret(fmt.Sprint(b.random.Int())), metav1.UpdateOptions{})
-	must(b.t, err)
-}
-
-func (b *batch) changeBase(<-chan struct{}) {
-	b.base++
-	b.everyone("another base image")
-	b.set(api.ConfigMapOSImageURL, map[string]string{api.KeyBaseOSContainerImage: b.baseImage()})
-}
-
 func (b *batch) baseImage() string { return fmt.Sprintf("registry.example.com/os/base:%d", b.base) }
 
 func (b *batch) settings() map[string]string {
+	builder := map[bool]string{false: api.BuilderCustomPod, true: api.BuilderOpenShift}[b.builds]
 	return map[string]string{
-		api.KeyImageBuilderType: api.BuilderCustomPod, api.KeyFinalImagePullspec: b.registry.Host + "/" + modelRepository, api.KeyFinalImagePushSecretName: pushSecret,
+		api.KeyImageBuilderType: builder, api.KeyFinalImagePullspec: b.registry.Host + "/" + modelRepository, api.KeyFinalImagePushSecretName: pushSecret,
 		api.KeyMaxConcurrentBuilds: fmt.Sprint(b.monitor.limit), api.KeyMaxBuildRetries: fmt.Sprint(modelRetries), api.KeyBuildTimeout: "9000h", api.KeyImagesToKeep: fmt.Sprint(b.keep),
 	}
 }

@@ -22,7 +22,8 @@ import (
 // Labels of the images that are pushed, besides those that the pod asks for.
 const (
 	// LabelMachineConfig and LabelDockerfile are the texts that the pod had
-	// mounted, so that tests need not believe the other labels.
+	// mounted, so that tests need not believe the other labels. The latter is, of
+	// a Build, what the last stage of its Dockerfile does.
 	LabelMachineConfig = "test.machineconfig"
 	LabelDockerfile    = "test.dockerfile"
 	// LabelRun is the UID of the pod, so that every run makes another image.
@@ -67,7 +68,9 @@ func (a *actor) machineConfig() (string, error) {
 
 func (a *actor) dockerfile() string { return strings.Join(a.mounted[api.KeyDockerfile], "") }
 
-func (a *actor) dockerfileFails() bool { return strings.Contains(a.dockerfile(), failing) }
+func (a *actor) dockerfileFails() bool {
+	return strings.Contains(a.dockerfile(), failing) || ofBuild(a.pod) && strings.Contains(buildDockerfile(a.pod), failing)
+}
 
 // mounts names the ConfigMaps that a pod cannot do without.
 func mounts(pod *corev1.Pod) []string {

@@ -29,28 +29,29 @@ type Registry struct {
 	Host string
 	CA   []byte
 
-	server *httptest.Server
-	inner  http.Handler
-	fault  atomic.Int32
+	server  *httptest.Server
+	inner   http.Handler
+	fault   atomic.Int32
+	history *history
 }
 
 // NewRegistry starts one; the caller closes it.
 func NewRegistry() *Registry {
-	r := &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	r := &Registry{inner: registry.New(registry.Logger(log.New(io.Discard, "", 0))), history: newHistory()}
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		switch status := int(r.fault.Load()); status {
 		case 0:
-			r.inner.ServeHTTP(w, q)
+			r.serve(w, q)
 		case Down:
 			panic(http.ErrAbortHandler)
 		default:
 			w.WriteHeader(status)
 		}
 	}))
+	r.Host = r.server.Listener.Addr().String()
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	r.server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}
 	r.server.StartTLS()
-	r.Host = r.server.Listener.Addr().String()
 	r.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
 	return r
 }
@@ -145,12 +146,22 @@ func (r *Registry) Delete(tag string) error {
 	if err != nil {
 		return err
 	}
-	head, err := remote.Head(ref, remote.WithTransport(r))
+	named, err := r.Digest(tag)
 	if err != nil {
 		return err
+	}
+	digest, err := name.NewDigest(named)
+	if err != nil {
+		return err
+	}
+	// Nobody is to miss it before it is known why. A tag may outlive its image.
+	if r.Has(named) {
+		r.history.mu.Lock()
+		r.history.removed[named] = true
+		r.history.mu.Unlock()
 	}
 	if err := remote.Delete(ref, remote.WithTransport(r)); err != nil {
 		return err
 	}
-	return remote.Delete(ref.Context().Digest(head.Digest.String()), remote.WithTransport(r))
+	return remote.Delete(digest, remote.WithTransport(r))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,10 +41,15 @@ func (a *actor) write(ctx context.Context, status corev1.PodStatus) {
 
 // step is the container that a run of the user's steps has, else the only one.
 func (a *actor) step() string {
-	if len(a.pod.Spec.InitContainers) > 0 {
+	steps := a.pod.Spec.InitContainers
+	switch {
+	case len(steps) == 0:
+		return a.last()
+	case ofBuild(a.pod):
+		return steps[len(steps)-1].Name
+	default:
 		return api.ContainerBuild
 	}
-	return a.last()
 }
 
 // last is the container that ends last.
@@ -103,7 +109,11 @@ func (a *actor) final(ctx context.Context, how Outcome) corev1.PodStatus {
 		}
 		return a.succeeded(string(result.Encode()))
 	case Forge:
-		return a.succeeded(string(buildspec.Result{Succeeded: true, Digest: cmp.Or(a.script.Digest, nobody)}.Encode()))
+		digest := cmp.Or(a.script.Digest, nobody)
+		if ofBuild(a.pod) {
+			return a.buildDone(digest)
+		}
+		return a.succeeded(string(buildspec.Result{Succeeded: true, Digest: digest}.Encode()))
 	case Mute:
 		return a.succeeded("")
 	case Evict:
@@ -116,6 +126,9 @@ func (a *actor) final(ctx context.Context, how Outcome) corev1.PodStatus {
 	case Kill:
 		return a.failed(a.step(), corev1.ContainerStateTerminated{ExitCode: exitKilled, Reason: "Error"})
 	case Fail, Hang:
+	}
+	if ofBuild(a.pod) {
+		return a.buildFailed(a.step(), buildv1.StatusReasonDockerBuildFailed, failing+": exit code 1")
 	}
 	return a.reported(a.step(), buildspec.Result{
 		Reason: api.ReasonBuildFailed, Message: "line 2: " + failing + ": exit code 1",
