@@ -12,9 +12,9 @@ import (
 // Defaults of the optional keys.
 const (
 	DefaultMaxConcurrentBuilds = 2
-	DefaultBuildTimeout        = time.Hour
-	DefaultMaxBuildRetries     = 3
-	DefaultImagesToKeep        = 3
+	defaultBuildTimeout        = time.Hour
+	defaultMaxBuildRetries     = 3
+	defaultImagesToKeep        = 3
 )
 
 // Settings is what the cluster-wide ConfigMaps say, checked.
@@ -62,9 +62,9 @@ func Read(buildConfig, osImageURL *corev1.ConfigMap) (Settings, Problems) {
 	r := reader{object: "ConfigMap/" + api.ConfigMapBuildConfig}
 	s := Settings{
 		MaxConcurrentBuilds: DefaultMaxConcurrentBuilds,
-		BuildTimeout:        DefaultBuildTimeout,
-		MaxBuildRetries:     DefaultMaxBuildRetries,
-		ImagesToKeep:        DefaultImagesToKeep,
+		BuildTimeout:        defaultBuildTimeout,
+		MaxBuildRetries:     defaultMaxBuildRetries,
+		ImagesToKeep:        defaultImagesToKeep,
 		LayerCompression:    api.CompressionGzip,
 		ConfigLayerOrder:    api.ConfigLayerFirst,
 		BuildCache:          api.BuildCacheNone,
@@ -101,10 +101,10 @@ func (r *reader) readBuildConfig(s *Settings) {
 	s.BuilderType = r.oneOf(api.KeyImageBuilderType, api.BuilderCustomPod, api.BuilderOpenShift)
 	s.BuilderImage = r.pullspec(api.KeyBuilderImagePullspec)
 	s.MaxConcurrentBuilds = r.integer(api.KeyMaxConcurrentBuilds, DefaultMaxConcurrentBuilds, 1)
-	s.BuildTimeout = r.duration(api.KeyBuildTimeout, DefaultBuildTimeout)
+	s.BuildTimeout = r.duration(api.KeyBuildTimeout, defaultBuildTimeout)
 	s.BaseImagePollInterval = r.duration(api.KeyBaseImagePollInterval, 0)
-	s.MaxBuildRetries = r.integer(api.KeyMaxBuildRetries, DefaultMaxBuildRetries, 0)
-	s.ImagesToKeep = r.integer(api.KeyImagesToKeep, DefaultImagesToKeep, 1)
+	s.MaxBuildRetries = r.integer(api.KeyMaxBuildRetries, defaultMaxBuildRetries, 0)
+	s.ImagesToKeep = r.integer(api.KeyImagesToKeep, defaultImagesToKeep, 1)
 	if c := r.oneOf(api.KeyLayerCompression, api.CompressionGzip, api.CompressionZstd); c != "" {
 		s.LayerCompression = c
 	}

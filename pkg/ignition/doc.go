@@ -7,7 +7,7 @@
 //
 //	2.0 - 2.4   parsed by the last v1 release of Ignition, converted to 3.1
 //	3.0 - 3.5   parsed and validated by ignition/v2, translated to 3.5
-//	otherwise   a *VersionError that says what to do
+//	otherwise   an error that says what to do
 //
 // Configs in that shape can be merged and written again: Merge, Encode.
 //

@@ -57,8 +57,8 @@ type Converted struct {
 // through the converter.
 //
 // No bytes at all or a JSON null are an empty config: a MachineConfig need not
-// carry one. Errors: *VersionError when the spec version is missing, unknown,
-// experimental, too old or too new; otherwise an error that lists each fatal
+// carry one. Errors: one of the spec version when that is missing, unknown,
+// experimental, too old or too new; otherwise one that lists each fatal
 // finding with its place in the config, or that of the converter.
 func Parse(raw []byte, convert Converter) (Config, []string, error) {
 	trimmed := bytes.TrimSpace(raw)
@@ -119,33 +119,33 @@ func specVersion(raw []byte) (semver.Version, error) {
 		return semver.Version{}, fmt.Errorf("reading Ignition config as JSON: %w", err)
 	}
 	if stub.Ignition.Version == nil {
-		return semver.Version{}, &VersionError{Reason: VersionMissing}
+		return semver.Version{}, &versionError{Reason: versionMissing}
 	}
 	text := *stub.Ignition.Version
 	version, err := semver.NewVersion(text)
 	if err != nil {
-		return semver.Version{}, &VersionError{Version: text, Reason: VersionUnreadable}
+		return semver.Version{}, &versionError{Version: text, Reason: versionUnreadable}
 	}
 	if reason := judge(*version); reason != "" {
-		return semver.Version{}, &VersionError{Version: text, Reason: reason}
+		return semver.Version{}, &versionError{Version: text, Reason: reason}
 	}
 	return *version, nil
 }
 
 // judge says why a version cannot be read; "" when it can.
-func judge(v semver.Version) VersionReason {
+func judge(v semver.Version) versionReason {
 	newest2 := semver.Version{Major: 2, Minor: 4}
 	switch {
 	case v.PreRelease != "":
-		return VersionExperimental
+		return versionExperimental
 	case v.Major < 2:
-		return VersionTooOld
+		return versionTooOld
 	case v.Major == 2 && newest2.LessThan(v):
-		return VersionUnknown
+		return versionUnknown
 	case v.Major == 2 && v.Patch != 0, v.Major == 3 && v.Patch != 0:
-		return VersionUnknown
+		return versionUnknown
 	case types.MaxVersion.LessThan(v):
-		return VersionTooNew
+		return versionTooNew
 	}
 	return ""
 }

@@ -11,25 +11,25 @@ import (
 )
 
 func TestS35ParseVersions(t *testing.T) {
-	for version, reason := range map[string]VersionReason{
+	for version, reason := range map[string]versionReason{
 		"2.0.0": "", "2.1.0": "", "2.2.0": "", "2.3.0": "", "2.4.0": "",
 		"3.0.0": "", "3.1.0": "", "3.2.0": "", "3.3.0": "", "3.4.0": "", "3.5.0": "",
-		"":                   VersionUnreadable,
-		"three":              VersionUnreadable,
-		"1.0.0":              VersionTooOld,
-		"2.5.0":              VersionUnknown,
-		"2.2.1":              VersionUnknown,
-		"3.4.1":              VersionUnknown,
-		"2.5.0-experimental": VersionExperimental,
-		"3.6.0-experimental": VersionExperimental,
-		"3.6.0":              VersionTooNew,
-		"4.0.0":              VersionTooNew,
+		"":                   versionUnreadable,
+		"three":              versionUnreadable,
+		"1.0.0":              versionTooOld,
+		"2.5.0":              versionUnknown,
+		"2.2.1":              versionUnknown,
+		"3.4.1":              versionUnknown,
+		"2.5.0-experimental": versionExperimental,
+		"3.6.0-experimental": versionExperimental,
+		"3.6.0":              versionTooNew,
+		"4.0.0":              versionTooNew,
 	} {
 		cfg, _, err := Parse([]byte(`{"ignition":{"version":"`+version+`"}}`), empty)
 		if checked := Check([]byte(`{"ignition":{"version":"` + version + `"}}`)); !reflect.DeepEqual(checked, err) {
 			t.Errorf("%s: Check says %v, Parse %v", version, checked, err)
 		}
-		var refused *VersionError
+		var refused *versionError
 		switch {
 		case reason == "" && (err != nil || cfg.Ignition.Version != Newest):
 			t.Errorf("%s: version %q, error %v", version, cfg.Ignition.Version, err)

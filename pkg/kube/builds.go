@@ -30,7 +30,7 @@ type BuildInformers struct {
 // NewBuildInformers makes the informers of one namespace, of all when it is empty;
 // Start starts them.
 func NewBuildInformers(c Clients, namespace string) *BuildInformers {
-	builds := buildinformers.NewSharedInformerFactoryWithOptions(c.Build, 0, buildinformers.WithNamespace(namespace), buildinformers.WithTransform(slim))
+	builds := buildinformers.NewSharedInformerFactoryWithOptions(c.Build, 0, buildinformers.WithNamespace(namespace), buildinformers.WithTransform(slimEndedBuild))
 	pods := informers.NewSharedInformerFactoryWithOptions(c.Core, 0, informers.WithNamespace(namespace), informers.WithTransform(slim),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = buildv1.BuildLabel }))
 	return &BuildInformers{
@@ -38,6 +38,26 @@ func NewBuildInformers(c Clients, namespace string) *BuildInformers {
 		Pods: pods.Core().V1().Pods().Informer(), PodLister: pods.Core().V1().Pods().Lister(),
 		start: []func(<-chan struct{}){builds.Start, pods.Start},
 	}
+}
+
+// Ended says whether a Build has its last phase. The informers keep a part of such a one
+// only, and there may be many: it must not be written back.
+func Ended(b *buildv1.Build) bool {
+	switch b.Status.Phase {
+	case buildv1.BuildPhaseComplete, buildv1.BuildPhaseFailed, buildv1.BuildPhaseError, buildv1.BuildPhaseCancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+// slimEndedBuild drops from a cached Build that has ended what its pod was made of: a
+// Dockerfile alone may have 60 KB.
+func slimEndedBuild(obj any) (any, error) {
+	if b, ok := obj.(*buildv1.Build); ok && Ended(b) {
+		b.Spec = buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{Output: buildv1.BuildOutput{To: b.Spec.Output.To}}}
+	}
+	return slim(obj)
 }
 
 // Start starts the informers and waits until their caches are filled.

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 )
@@ -103,4 +104,13 @@ func patchPool(ctx context.Context, c mcfgclient.Interface, pool *mcfgv1.Machine
 	}
 	updated.SetManagedFields(nil)
 	return updated, nil
+}
+
+// AllPools are the cached ones, in no order.
+func (in *Informers) AllPools() []*mcfgv1.MachineConfigPool {
+	pools, err := in.PoolLister.List(labels.Everything())
+	if err != nil {
+		return nil // a lister's List has no error to give
+	}
+	return pools
 }

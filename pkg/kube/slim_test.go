@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	buildv1 "github.com/openshift/api/build/v1"
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -125,5 +126,43 @@ func TestSlim(t *testing.T) {
 		if diff := cmp.Diff(row.want, got); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
+	}
+}
+
+// TestSlimEndedBuild: of a Build that has ended only what is still read is kept; one that
+// has not is what its pod will be made of.
+func TestSlimEndedBuild(t *testing.T) {
+	file := "FROM scratch\n"
+	to := &corev1.ObjectReference{Kind: "DockerImage", Name: "registry.example.com/team/app:1"}
+	metadata := metav1.ObjectMeta{Namespace: "team", Name: "app-1", UID: "u", ResourceVersion: "5", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"}}
+	build := func(phase buildv1.BuildPhase) *buildv1.Build {
+		b := &buildv1.Build{ObjectMeta: *metadata.DeepCopy(), Status: buildv1.BuildStatus{
+			Phase: phase, Message: "m", LogSnippet: "l", Stages: []buildv1.StageInfo{{Name: buildv1.StageBuild}},
+		}}
+		b.Spec.Source.Dockerfile = &file
+		b.Spec.Strategy.DockerStrategy = &buildv1.DockerBuildStrategy{Env: []corev1.EnvVar{{Name: "e", Value: "f"}}}
+		b.Spec.Output = buildv1.BuildOutput{To: to, PushSecret: &corev1.LocalObjectReference{Name: "s"}, ImageLabels: []buildv1.ImageLabel{{Name: "i"}}}
+		b.Spec.Revision = &buildv1.SourceRevision{Git: &buildv1.GitSourceRevision{Message: "r"}}
+		return b
+	}
+	for phase, ended := range map[buildv1.BuildPhase]bool{
+		"": false, buildv1.BuildPhaseNew: false, buildv1.BuildPhasePending: false, buildv1.BuildPhaseRunning: false, "Unheard": false,
+		buildv1.BuildPhaseComplete: true, buildv1.BuildPhaseFailed: true, buildv1.BuildPhaseError: true, buildv1.BuildPhaseCancelled: true,
+	} {
+		have, want := build(phase), build(phase)
+		have.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "x"}}
+		if ended {
+			want.Spec = buildv1.BuildSpec{CommonSpec: buildv1.CommonSpec{Output: buildv1.BuildOutput{To: to}}}
+		}
+		for range 2 { // what an informer hands over again is slim already
+			got, err := slimEndedBuild(have)
+			if diff := cmp.Diff(any(want), got); diff != "" || err != nil {
+				t.Errorf("phase %q: %v\n%s", phase, err, diff)
+			}
+		}
+	}
+	tombstone := cache.DeletedFinalStateUnknown{Key: "x"}
+	if got, err := slimEndedBuild(tombstone); got != any(tombstone) || err != nil {
+		t.Errorf("of a tombstone it makes %v, %v", got, err)
 	}
 }

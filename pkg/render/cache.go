@@ -39,13 +39,13 @@ func (c *Cache) Find(mc metav1.Object) *Source {
 }
 
 // Read returns what Find has or else reads the MachineConfig and keeps that,
-// unless it has no UID or no resourceVersion to know it by. Errors are those of
-// Read.
+// unless it has no UID or no resourceVersion to know it by. Errors:
+// ignition.ErrNoConverter, wrapped.
 func (c *Cache) Read(mc *mcfgv1.MachineConfig) (*Source, error) {
 	if found := c.Find(mc); found != nil {
 		return found, nil
 	}
-	source, err := Read(mc, c.Convert)
+	source, err := readSource(mc, c.Convert)
 	if err != nil || mc.UID == "" || mc.ResourceVersion == "" {
 		return source, err
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 )
 
-// KeepNewest is how many of a pool's newest rendered configs are kept whether
+// keepNewest is how many of a pool's newest rendered configs are kept whether
 // anything names them or not: one that was just created is named a moment later,
 // and the others show what changed last. It is the default of imagesToKeep.
-const KeepNewest = 3
+const keepNewest = 3
 
 // Names are the rendered configs that something names.
 type Names map[string]bool
@@ -40,7 +40,7 @@ func (n Names) AddNode(node metav1.Object) {
 }
 
 // Collectable returns the names of a pool's rendered configs that may be
-// deleted, the oldest first: nothing names them, and KeepNewest others of the
+// deleted, the oldest first: nothing names them, and keepNewest others of the
 // pool are newer. It passes over what the pool does not control and what is
 // being deleted. Their metadata is all that it reads.
 //
@@ -57,7 +57,7 @@ func Collectable[T metav1.Object](pool *mcfgv1.MachineConfigPool, configs []T, n
 	})
 	var unnamed []string
 	for i, mc := range owned {
-		if i < len(owned)-KeepNewest && !named[mc.GetName()] {
+		if i < len(owned)-keepNewest && !named[mc.GetName()] {
 			unnamed = append(unnamed, mc.GetName())
 		}
 	}

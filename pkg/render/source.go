@@ -23,12 +23,12 @@ type Source struct {
 	problem error
 }
 
-// Read reads a MachineConfig. What is wrong with it is part of the result, and
+// readSource reads a MachineConfig. What is wrong with it is part of the result, and
 // is told when a pool that selects it is rendered. convert is for configs of
 // Ignition's spec 2.
 //
 // Errors: ignition.ErrNoConverter, wrapped.
-func Read(mc *mcfgv1.MachineConfig, convert ignition.Converter) (*Source, error) {
+func readSource(mc *mcfgv1.MachineConfig, convert ignition.Converter) (*Source, error) {
 	s := &Source{name: mc.Name, spec: *mc.Spec.DeepCopy()}
 	s.spec.Config.Raw, s.spec.Config.Object = nil, nil
 	cfg, warned, err := ignition.Parse(mc.Spec.Config.Raw, convert)

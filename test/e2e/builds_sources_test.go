@@ -24,6 +24,7 @@ type sources struct {
 	scripts string
 	// commits of the repository app, by branch and tag.
 	commits map[string]string
+	witness *live.Witness // who knows the key
 }
 
 // serveSources makes the repositories, and the Secrets to fetch them with.
@@ -42,6 +43,11 @@ func (s *scenario) serveSources() sources {
 	s.t.Cleanup(func() { s.must(from.ssh.Close()) })
 	s.must(cluster.SetSecret(s.ctx, "git-login", corev1.SecretTypeBasicAuth, map[string]string{"username": login.User, "password": login.Password, "ca.crt": from.git.CA}))
 	s.must(cluster.SetSecret(s.ctx, "git-key", corev1.SecretTypeSSHAuth, map[string]string{"ssh-privatekey": from.ssh.PrivateKey, "known_hosts": from.ssh.KnownHosts}))
+
+	// The lines before have the public key alone.
+	secret := strings.Split(from.ssh.PrivateKey, "\n")[4]
+	from.witness = cluster.Witness(s.ctx, live.Login{Password: secret})
+	s.t.Cleanup(from.witness.Stop)
 
 	listener, err := cluster.Listen()
 	s.must(err)
@@ -139,4 +145,10 @@ func TestBuildsOfEverySource(t *testing.T) {
 		s.checkSite("s2i-again", plain)
 	})
 	s.prove("source-to-image with other scripts", func(s *scenario) { s.checkScripted() })
+	s.prove("the key is shown nowhere", func(s *scenario) {
+		s.must(from.witness.Blobs())
+		if found := from.witness.Found(); len(found) > 0 {
+			s.t.Errorf("found in %q", found)
+		}
+	})
 }

@@ -210,7 +210,8 @@ func TestRebuiltImagesGo(t *testing.T) {
 	})
 }
 
-// TestS31RegistryForbidsDeletions: one warning, and nothing fails.
+// TestS31RegistryForbidsDeletions: one warning, and nothing fails; what it forbade is
+// deleted when it allows it, which changed settings are a reason to find out.
 func TestS31RegistryForbidsDeletions(t *testing.T) {
 	w := newRegistryWorld(t)
 	w.grace = shortGrace
@@ -221,7 +222,7 @@ func TestS31RegistryForbidsDeletions(t *testing.T) {
 	w.patchPool("worker", optIn)
 	w.Start()
 	digests := w.buildInTurn(4)
-	w.left(digests, []int{1, 2, 3, 4}, []int{4})
+	w.left(digests, []int{1, 2, 3, 4}, []int{1, 2, 3, 4})
 	w.verdict("worker", mcfgv1.MachineConfigPoolBuildSuccess, api.ReasonBuildSucceeded)
 	w.eventually("the warning", func() error {
 		events, err := w.Admin.Core.CoreV1().Events(metav1.NamespaceDefault).List(w.ctx, metav1.ListOptions{FieldSelector: fields.Set{
@@ -234,4 +235,7 @@ func TestS31RegistryForbidsDeletions(t *testing.T) {
 		return nil
 	})
 	w.rollBack(2, digests[2])
+	w.forbidsDeletions.Store(false)
+	w.setting(api.ConfigMapBuildConfig, map[string]string{api.KeyFinalImagePullspec: w.Registry, api.KeyImagesToKeep: "1", api.KeyMaxBuildRetries: "5"})
+	w.left(digests, []int{2, 4}, []int{2, 4})
 }

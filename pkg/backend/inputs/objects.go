@@ -167,9 +167,9 @@ func RunSelector(pool string) string {
 // IsRun is true for the metadata of a run.
 func IsRun(m metav1.ObjectMeta) bool { return m.Labels[api.LabelRole] == api.RoleRun }
 
-// Mine confirms that an object which was there already is this request's; object is
+// mine confirms that an object which was there already is this request's; object is
 // kind/name. It fails with a *backend.ForeignObjectError.
-func Mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
+func mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
 	switch {
 	case have.DeletionTimestamp != nil:
 		return &backend.ForeignObjectError{Object: object, Why: "it is being deleted", Going: true}
@@ -186,12 +186,12 @@ func Mine(r buildspec.Request, object string, have, want metav1.ObjectMeta) erro
 	return nil
 }
 
-// MyRun is Mine for a run, which is of one try besides.
+// MyRun is mine for a run, which is of one try besides.
 func MyRun(r buildspec.Request, object string, have, want metav1.ObjectMeta) error {
 	if got := have.Annotations[api.AnnotationAttempt]; got != strconv.Itoa(r.Attempt) {
 		return &backend.ForeignObjectError{Object: object, Why: "it is try " + got}
 	}
-	return Mine(r, object, have, want)
+	return mine(r, object, have, want)
 }
 
 func ownedAlike(have, want metav1.ObjectMeta) bool {

@@ -70,7 +70,7 @@ func (s *Store) ensure(ctx context.Context, r buildspec.Request, want *corev1.Co
 	if err != nil {
 		return nil, fmt.Errorf("reading build input %q: %w", want.Name, err)
 	}
-	if err := Mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
+	if err := mine(r, "configmap/"+want.Name, have.ObjectMeta, want.ObjectMeta); err != nil {
 		return nil, err
 	}
 	if reflect.DeepEqual(have.Data, want.Data) && runOf(have) == runOf(want) {

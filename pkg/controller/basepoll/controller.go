@@ -8,7 +8,6 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -108,11 +107,7 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 // settingEvent wakes all pools: the interval may have changed, and while settings
 // are wrong nothing is polled.
 func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return // a lister's List has no error to give
-	}
-	for _, p := range pools {
+	for _, p := range c.Informers.AllPools() {
 		c.runner.Enqueue(p.Name)
 	}
 }

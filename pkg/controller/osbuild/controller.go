@@ -10,7 +10,6 @@ import (
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
@@ -181,11 +180,7 @@ func text(cm *corev1.ConfigMap, key string) string {
 
 // enqueueWhere enqueues the opted-in pools that a condition holds for.
 func (c *Controller) enqueueWhere(holds func(*mcfgv1.MachineConfigPool) bool) {
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return // a lister's List has no error to give
-	}
-	for _, p := range pools {
+	for _, p := range c.Informers.AllPools() {
 		if mcp.OptedIn(p) && holds(p) {
 			c.runner.Enqueue(p.Name)
 		}

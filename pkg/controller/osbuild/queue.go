@@ -12,6 +12,7 @@ import (
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -40,12 +41,11 @@ func newQueue() *queue { return &queue{reserved: map[string]types.UID{}} }
 
 // take notes what a pool's status tells; false when that is no news.
 func (q *queue) take(p *mcfgv1.MachineConfigPool) bool {
-	_, optedIn := p.Labels[api.LabelLayeringEnabled]
 	place, waits := osbuild.PlaceOf(p.Status.Conditions)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.index(p.Name)
-	if !optedIn || !waits {
+	if !mcp.OptedIn(p) || !waits {
 		q.leave(i)
 		return i >= 0
 	}
@@ -113,11 +113,13 @@ func (q *queue) release(pool string) bool {
 	return held
 }
 
-// slots says what a pool may count on.
-func (q *queue) slots(pool string, limit int, active []string) osbuild.Slots {
+// slots says what a pool may count on. Which pools have an active run is asked under
+// the lock, here as below: a run that comes into the cache between an answer and the
+// lock would count neither as active nor, once it was seen, as reserved.
+func (q *queue) slots(pool string, limit int, active func() []string) osbuild.Slots {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.slotsLocked(pool, limit, active)
+	return q.slotsLocked(pool, limit, active())
 }
 
 func (q *queue) slotsLocked(pool string, limit int, active []string) osbuild.Slots {
@@ -146,10 +148,10 @@ func (q *queue) busyLocked(pool string, active []string) int {
 
 // reserve takes a slot for a pool when one is free, which nobody else can take
 // until it is released.
-func (q *queue) reserve(pool string, limit int, active []string) (osbuild.Slots, bool) {
+func (q *queue) reserve(pool string, limit int, active func() []string) (osbuild.Slots, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := q.slotsLocked(pool, limit, active)
+	s := q.slotsLocked(pool, limit, active())
 	if !s.Free() {
 		return s, false
 	}
@@ -159,10 +161,10 @@ func (q *queue) reserve(pool string, limit int, active []string) (osbuild.Slots,
 
 // due returns the waiting pools that have something to do: those that may
 // start, and those whose place is to be told anew.
-func (q *queue) due(limit int, active []string) []string {
+func (q *queue) due(limit int, active func() []string) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	free := limit - q.busyLocked("", active)
+	free := limit - q.busyLocked("", active())
 	var due []string
 	for i, w := range q.line {
 		if i < free || w.place.Retell(i-max(free, 0)+1) {
@@ -185,7 +187,7 @@ func (c *Controller) wakeQueue() {
 		return
 	}
 	settings, _ := buildconfig.Read(c.Informers.Setting(api.ConfigMapBuildConfig), c.Informers.Setting(api.ConfigMapOSImageURL))
-	for _, pool := range c.queue.due(settings.MaxConcurrentBuilds, c.Backend.Active()) {
+	for _, pool := range c.queue.due(settings.MaxConcurrentBuilds, c.Backend.Active) {
 		c.runner.Enqueue(pool)
 	}
 }
@@ -233,7 +235,7 @@ func (c *Controller) startable(ctx context.Context, v *view) osbuild.NextSteps {
 		c.settleSlot(ctx, v)
 		return next
 	}
-	slots, free := c.queue.reserve(v.pool.Name, v.settings.MaxConcurrentBuilds, c.Backend.Active())
+	slots, free := c.queue.reserve(v.pool.Name, v.settings.MaxConcurrentBuilds, c.Backend.Active)
 	v.observed.Slots = slots
 	if !free {
 		return v.plan()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/fake"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildspec"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
 
@@ -90,6 +92,9 @@ func waiting(name string, since time.Time, told int) *mcfgv1.MachineConfigPool {
 	return p
 }
 
+// active is a back-end's word on which pools have an active run.
+func active(pools ...string) func() []string { return func() []string { return pools } }
+
 func TestQueueOrder(t *testing.T) {
 	q := newQueue()
 	for i, p := range []*mcfgv1.MachineConfigPool{
@@ -99,24 +104,24 @@ func TestQueueOrder(t *testing.T) {
 			t.Errorf("pool %d is news twice, or never", i)
 		}
 	}
-	if got := q.slots("late", 2, []string{"x", "late"}); got != (osbuild.Slots{Limit: 2, Busy: 1, Ahead: 2}) {
+	if got := q.slots("late", 2, active("x", "late")); got != (osbuild.Slots{Limit: 2, Busy: 1, Ahead: 2}) {
 		t.Errorf("the last has %+v", got)
 	}
-	if got := q.slots("new", 2, nil); got != (osbuild.Slots{Limit: 2, Ahead: 3}) {
+	if got := q.slots("new", 2, active()); got != (osbuild.Slots{Limit: 2, Ahead: 3}) {
 		t.Errorf("one that comes now has %+v", got)
 	}
-	if got := q.due(2, nil); !slices.Equal(got, []string{"a", "b"}) {
+	if got := q.due(2, active()); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("with two free slots %q are woken", got)
 	}
-	if got := q.due(1, []string{"x"}); len(got) > 0 {
+	if got := q.due(1, active("x")); len(got) > 0 {
 		t.Errorf("with no free slot %q are woken", got)
 	}
 	q.drop("a")
-	if got := q.due(1, nil); !slices.Equal(got, []string{"b"}) {
+	if got := q.due(1, active()); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("after the first left, %q are woken", got)
 	}
 	q.take(waiting("late", now.Add(time.Minute), 20))
-	if got := q.due(1, []string{"x"}); !slices.Equal(got, []string{"late"}) {
+	if got := q.due(1, active("x")); !slices.Equal(got, []string{"late"}) {
 		t.Errorf("%q hear their place, which is far from what they were told", got)
 	}
 	out := waiting("b", now, 2)
@@ -131,29 +136,98 @@ func TestQueueOrder(t *testing.T) {
 func TestS06SlotOfAnUnseenRun(t *testing.T) {
 	q := newQueue()
 	const first, second = types.UID("run-1"), types.UID("run-2")
-	if _, ok := q.reserve("a", 1, nil); !ok {
+	if _, ok := q.reserve("a", 1, active()); !ok {
 		t.Fatal("the one slot is not given")
 	}
-	if s, ok := q.reserve("b", 1, nil); ok {
+	if s, ok := q.reserve("b", 1, active()); ok {
 		t.Fatalf("it is given twice: %+v", s)
 	}
 	q.seen("a", first) // of an earlier run of the pool
 	q.started("a", second)
 	q.seen("a", first)
-	if s := q.slots("b", 1, nil); s.Free() {
+	if s := q.slots("b", 1, active()); s.Free() {
 		t.Errorf("the slot is free before the cache shows its run: %+v", s)
 	}
-	if s := q.slots("b", 2, []string{"a"}); s.Busy != 1 {
+	if s := q.slots("b", 2, active("a")); s.Busy != 1 {
 		t.Errorf("a run that is both reserved and seen counts as %d", s.Busy)
 	}
-	if s := q.slots("a", 1, nil); !s.Free() {
+	if s := q.slots("a", 1, active()); !s.Free() {
 		t.Errorf("a pool's own slot is in its way: %+v", s)
 	}
 	q.seen("a", second)
-	if q.holds("a") || q.slots("b", 1, []string{"a"}).Free() || !q.slots("b", 1, nil).Free() {
+	if q.holds("a") || q.slots("b", 1, active("a")).Free() || !q.slots("b", 1, active()).Free() {
 		t.Error("what the cache shows is not what counts")
 	}
 	if q.release("a") {
 		t.Error("a slot is given back twice")
+	}
+}
+
+// shown is a back-end whose cache comes to show a run of another pool right after it was
+// asked for the active ones: at once, or after the lock of the queue if that is held.
+type shown struct {
+	*fake.Backend
+	queue *queue
+	// show makes the cache show the run and tells of it; once.
+	show    func()
+	running sync.WaitGroup
+}
+
+func (b *shown) Active() []string {
+	before, show := b.Backend.Active(), b.show
+	b.show = nil
+	switch {
+	case show == nil:
+	case b.queue.mu.TryLock():
+		b.queue.mu.Unlock()
+		show()
+	default:
+		b.running.Go(show)
+	}
+	return before
+}
+
+// TestS06RunThatIsShownMeanwhile: a run that comes into the cache while another pool
+// asks for a slot counts, as reserved or as active.
+func TestS06RunThatIsShownMeanwhile(t *testing.T) {
+	for name, free := range map[string]func(*rig, *view) bool{
+		"when a slot is taken": func(r *rig, v *view) bool {
+			return r.startable(t.Context(), v).Starts() || r.queue.holds("worker")
+		},
+		"when slots are counted": func(r *rig, _ *view) bool {
+			v, err := r.observe(t.Context(), "worker", false)
+			return err != nil || v.observed.Slots.Free()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.maps[0].Data[api.KeyMaxConcurrentBuilds] = "1"
+			r := f.start(t)
+			v, err := r.observe(t.Context(), "worker", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.answered(v)
+			if v, err = r.observe(t.Context(), "worker", true); err != nil || !v.plan().Starts() {
+				t.Fatalf("the pool does not start, %v", err)
+			}
+			if _, ok := r.queue.reserve("other", 1, r.backend.Active); !ok {
+				t.Fatal("the other pool gets no slot")
+			}
+			r.queue.started("other", "run-of-other")
+			backend := &shown{Backend: r.backend, queue: r.queue, show: func() {
+				r.backend.Put(backend.Observation{
+					Pool: buildspec.Pool{Name: "other"}, RenderedConfig: "rendered-other-a", UID: "run-of-other", Phase: backend.PhaseRunning,
+				})
+			}}
+			r.Backend = backend
+			if free(r, v) {
+				t.Error("the one slot is there for two")
+			}
+			backend.running.Wait()
+			if r.queue.holds("other") || !slices.Equal(backend.Active(), []string{"other"}) {
+				t.Error("the run was not shown")
+			}
+		})
 	}
 }

@@ -55,7 +55,7 @@ func (c *Controller) poolEvent(before, after *mcfgv1.MachineConfigPool) {
 		c.runner.Enqueue(after.Name)
 		return
 	}
-	for _, p := range c.pools() {
+	for _, p := range c.Informers.AllPools() {
 		c.runner.Enqueue(p.Name)
 	}
 }
@@ -71,19 +71,11 @@ func (c *Controller) nodeEvent(before, after *corev1.Node) {
 	if len(either) == 2 && reflect.DeepEqual(either[0], either[1]) {
 		return
 	}
-	for _, p := range c.pools() {
+	for _, p := range c.Informers.AllPools() {
 		if poolstatus.Selects(p, either...) {
 			c.runner.Enqueue(p.Name)
 		}
 	}
-}
-
-func (c *Controller) pools() []*mcfgv1.MachineConfigPool {
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return nil // a lister's List has no error to give
-	}
-	return pools
 }
 
 // sync brings one pool's status up to date. What is to be told is found from the
@@ -124,7 +116,7 @@ func (c *Controller) compute(pool *mcfgv1.MachineConfigPool) (mcfgv1.MachineConf
 	// With no node to share it is nobody's business but the pool's.
 	all := []*mcfgv1.MachineConfigPool{pool}
 	if len(nodes) > 0 {
-		all = c.pools()
+		all = c.Informers.AllPools()
 	}
 	members := poolstatus.Assign(all, nodes)[pool.Name]
 	return poolstatus.Compute(pool, members, c.Clock.Now()), nil

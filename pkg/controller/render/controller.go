@@ -111,11 +111,7 @@ func (c *Controller) configEvent(before, after *metav1.PartialObjectMetadata) {
 			return
 		}
 	}
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return // a lister's List has no error to give
-	}
-	for _, p := range pools {
+	for _, p := range c.Informers.AllPools() {
 		selector, err := metav1.LabelSelectorAsSelector(p.Spec.MachineConfigSelector)
 		selects := !rendered && err == nil && (matches(selector, before) || matches(selector, after))
 		if selects || names.IsRendered(m.Name, p.Name) {

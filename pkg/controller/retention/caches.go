@@ -13,6 +13,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry"
 )
@@ -56,7 +57,7 @@ func (c *Controller) syncCache(ctx context.Context, name string) (time.Duration,
 	var want buildCache
 	if pool != nil && settings.BuildCache == api.BuildCacheRegistry {
 		own := buildCache{names.BuildCacheID(name, string(pool.UID)), settings.Repository}
-		if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; optedIn && pool.DeletionTimestamp == nil {
+		if mcp.OptedIn(pool) {
 			want = own
 		} else if !c.caches.seen[name] {
 			c.caches.used[name] = own // from before this process
@@ -125,7 +126,7 @@ func (c *Controller) deleteCache(ctx context.Context, cache buildCache, settings
 	for _, architecture := range buildconfig.Architectures {
 		tag := cache.repository + ":" + names.BuildCacheTag(cache.id, architecture)
 		limited, cancel := context.WithTimeout(ctx, deletionTimeout)
-		err := c.Delete(limited, tag, a)
+		err := c.delete(limited, tag, a)
 		cancel()
 		switch {
 		case err == nil:

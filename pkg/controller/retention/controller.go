@@ -9,11 +9,11 @@ import (
 
 	mcfgv1 "github.com/openshift/api/machineconfiguration/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
@@ -43,9 +43,11 @@ type Controller struct {
 	runner    *controller.Runner
 	deletions *deletions
 	// The worker's own: it is only one.
-	names     namesCache
-	holds     map[string]holds
-	forbidden map[string]bool // repositories whose registry forbids deletions
+	names    namesCache
+	holds    map[string]holds
+	refusals refusals
+	// settings are those of the last look; with others what was refused may be allowed.
+	settings buildconfig.Settings
 	// Build caches are deleted by a worker of their own, which may wait for a registry.
 	cacheRunner *controller.Runner
 	caches      caches
@@ -57,7 +59,7 @@ func New(o Options) (*Controller, error) {
 	if o.Delete == nil {
 		o.Delete = deleteOnce
 	}
-	c := &Controller{Options: o, holds: map[string]holds{}, forbidden: map[string]bool{}, caches: newCaches()}
+	c := &Controller{Options: o, holds: map[string]holds{}, refusals: refusals{}, caches: newCaches()}
 	c.runner = controller.NewRunner(Name, o.Clock, c.sync)
 	c.cacheRunner = controller.NewRunner(Name+"-caches", o.Clock, c.syncCache)
 	c.deletions = newDeletions(c.runner.Enqueue)
@@ -88,11 +90,7 @@ func (c *Controller) Run(ctx context.Context) {
 // settingEvent wakes all pools: how many images are kept may have changed, and
 // while settings are wrong nothing is thought of.
 func (c *Controller) settingEvent(_, _ *corev1.ConfigMap) {
-	pools, err := c.Informers.PoolLister.List(labels.Everything())
-	if err != nil {
-		return // a lister's List has no error to give
-	}
-	for _, p := range pools {
+	for _, p := range c.Informers.AllPools() {
 		c.runner.Enqueue(p.Name)
 		c.cacheRunner.Enqueue(p.Name)
 	}

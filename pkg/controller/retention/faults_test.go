@@ -198,7 +198,7 @@ func TestRegistryIsAskedWithTheCredentials(t *testing.T) {
 		there   bool
 	}{
 		"deleted":                     {records: "b c d"},
-		"S31: forbidden":              {fault: http.StatusMethodNotAllowed, records: "b c d", events: 1, there: true},
+		"S31: forbidden":              {fault: http.StatusMethodNotAllowed, records: "a! b c d", events: 1, there: true},
 		"the registry is broken":      {fault: http.StatusInternalServerError, records: "a! b c d", there: true},
 		"the login is not known":      {fault: http.StatusUnauthorized, records: "a! b c d", there: true},
 		"the connection is cut short": {fault: -1, records: "a! b c d", there: true},

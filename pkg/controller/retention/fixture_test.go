@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -358,7 +359,11 @@ func (c *cluster) state() string {
 func (r *rig) caughtUp() {
 	r.cluster.t.Helper()
 	err := wait.PollUntilContextTimeout(r.cluster.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		have := r.Informers.BuildMaps.GetStore().List()
+		// The watch of a fake knows no selectors.
+		have, err := r.Informers.BuildMapLister.List(labels.SelectorFromSet(labels.Set{api.LabelRole: api.RoleRecord}))
+		if err != nil {
+			return false, err
+		}
 		maps := r.cluster.maps()
 		for _, m := range maps {
 			cached, err := r.Informers.BuildMapLister.ConfigMaps(namespace).Get(m.Name)

@@ -16,6 +16,9 @@ const (
 type hold struct {
 	until    time.Time
 	failures int
+	// refusedSince is when its registry first forbade to delete it or another one;
+	// zero if that is not why it is left alone.
+	refusedSince time.Time
 }
 
 // holds are those of one pool's images.
@@ -34,6 +37,27 @@ func (h holds) failed(image string, now time.Time) {
 // named holds an image that something names.
 func (h holds) named(image string, now time.Time) {
 	h[image] = hold{until: now.Add(retention.LookAgain)}
+}
+
+// refused holds an image whose registry forbids deletions, until that is asked again,
+// and returns for how long it has been so.
+func (h holds) refused(image string, now, until time.Time) time.Duration {
+	since := h[image].refusedSince
+	if since.IsZero() {
+		since = now
+	}
+	h[image] = hold{until: until, refusedSince: since}
+	return now.Sub(since)
+}
+
+// doubt ends the holds of what was refused, but not the time that they have lasted.
+func (h holds) doubt() {
+	for image, held := range h {
+		if !held.refusedSince.IsZero() {
+			held.until = time.Time{}
+			h[image] = held
+		}
+	}
 }
 
 // times are the holds as Plan takes them.

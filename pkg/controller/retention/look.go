@@ -14,6 +14,7 @@ import (
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildconfig"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
+	"github.com/machine-os-builder/machine-os-builder/pkg/mcp"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 	"github.com/machine-os-builder/machine-os-builder/pkg/retention"
@@ -42,12 +43,13 @@ func (c *Controller) look(ctx context.Context, name string, live bool) (*look, e
 	if pool == nil || err != nil {
 		return nil, err
 	}
-	if _, optedIn := pool.Labels[api.LabelLayeringEnabled]; !optedIn || pool.DeletionTimestamp != nil || len(problems) > 0 {
+	if !mcp.OptedIn(pool) || len(problems) > 0 {
 		return nil, nil
 	}
+	c.doubtAfter(settings)
 	l := &look{pool: pool, settings: settings, now: c.Clock.Now()}
 	l.images = retention.Pool{
-		Name: name, Target: pool.Spec.Configuration.Name, Built: built(pool),
+		Name: name, Target: pool.Spec.Configuration.Name, Built: mcp.True(pool.Status.Conditions, mcfgv1.MachineConfigPoolBuildSuccess) != nil,
 		NewestImage: pool.Annotations[api.AnnotationNewestImage], ImageConfig: pool.Annotations[api.AnnotationImageConfig],
 		NotBefore: c.holds[name].times(),
 	}
@@ -62,15 +64,6 @@ func (c *Controller) look(ctx context.Context, name string, live bool) (*look, e
 	}
 	l.images.Records = records(ctx, maps, pool)
 	return l, nil
-}
-
-func built(pool *mcfgv1.MachineConfigPool) bool {
-	for _, c := range pool.Status.Conditions {
-		if c.Type == mcfgv1.MachineConfigPoolBuildSuccess {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }
 
 // recordMaps reads the ConfigMaps of a pool's records from the API server.

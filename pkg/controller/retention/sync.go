@@ -48,9 +48,9 @@ func (c *Controller) sync(ctx context.Context, name string) (time.Duration, erro
 	for _, i := range sure.Named {
 		c.hold(name).named(i.Pullspec, live.now)
 	}
-	room, err := c.apply(ctx, live, sure)
-	if !room && (sure.Again == 0 || sure.Again > deletionPoll) {
-		sure.Again = deletionPoll
+	after, err := c.apply(ctx, live, sure)
+	if after > 0 && (sure.Again == 0 || sure.Again > after) {
+		return after, err
 	}
 	return sure.Again, err
 }
@@ -71,32 +71,48 @@ func (c *Controller) hold(pool string) holds {
 	return c.holds[pool]
 }
 
-// apply carries out what was decided from a live read. Of the images to delete
-// it takes the first; the end of that wakes the pool for the next. It returns
-// false when there was no room for the deletion.
-func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) (bool, error) {
+// apply carries out what was decided from a live read, and returns when to look
+// again at what it left; 0 for not by itself.
+func (c *Controller) apply(ctx context.Context, l *look, s retention.Steps) (time.Duration, error) {
 	if err := errors.Join(c.mark(ctx, s.Unmark, time.Time{}), c.mark(ctx, s.Mark, l.now)); err != nil {
-		return true, err
+		return 0, err
 	}
 	for _, config := range s.Drop {
 		if err := c.drop(ctx, config); err != nil {
-			return true, err
+			return 0, err
 		}
 	}
-	if len(s.Delete) == 0 {
-		return true, nil
+	return c.deleteOne(ctx, l, s.Delete)
+}
+
+// deleteOne begins the deletion of the first image whose registry may allow it; the
+// end of that wakes the pool for the next.
+func (c *Controller) deleteOne(ctx context.Context, l *look, images []retention.Image) (time.Duration, error) {
+	var after time.Duration
+	for _, image := range images {
+		if forbidden := c.refusals[image.Repository()].Sub(l.now); forbidden > 0 {
+			if err := c.keepOrForget(ctx, l.pool.Name, image, l.now); err != nil {
+				return 0, err
+			}
+			after = forbidden
+			continue
+		}
+		if !c.request(ctx, l, image) {
+			after = deletionPoll
+		}
+		break
 	}
-	image := s.Delete[0]
-	if c.forbidden[image.Repository()] {
-		return true, c.gone(ctx, l.pool.Name, image)
-	}
-	room := c.deletions.start(ctx, l.pool.Name, image, func(ctx context.Context) error {
+	return after, nil
+}
+
+// request begins the deletion of an image; it returns false when there is no room.
+func (c *Controller) request(ctx context.Context, l *look, image retention.Image) bool {
+	return c.deletions.start(ctx, l.pool.Name, image, func(ctx context.Context) error {
 		klog.FromContext(ctx).Info("Deleting image", "image", image.Pullspec, "config", image.RenderedConfig)
 		err := c.deleteImage(ctx, l, image)
 		c.Metrics.Ended(became(err))
 		return err
 	})
-	return room, nil
 }
 
 func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.Image) error {
@@ -110,7 +126,7 @@ func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.I
 	// What steps left goes first, and its index before it: the record that names it
 	// goes with the image.
 	for _, kept := range keptSteps(image) {
-		if err := c.Delete(ctx, kept, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
+		if err := c.delete(ctx, kept, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 	}
@@ -121,12 +137,12 @@ func (c *Controller) deleteImage(ctx context.Context, l *look, image retention.I
 // order: some registries keep what an index still names. What was deleted by a
 // try before this one is no failure.
 func (c *Controller) deleteAll(ctx context.Context, image retention.Image, a kube.RegistryAccess) error {
-	err := c.Delete(ctx, image.Pullspec, a)
+	err := c.delete(ctx, image.Pullspec, a)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
 	for _, digest := range image.Members {
-		if err := c.Delete(ctx, image.Repository()+"@"+digest, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
+		if err := c.delete(ctx, image.Repository()+"@"+digest, a); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 	}
@@ -184,16 +200,18 @@ func (c *Controller) ended(ctx context.Context, l *look, d deletion) error {
 	switch {
 	case d.err == nil:
 		log.Info("Deleted image")
+		delete(c.refusals, repository)
 	case errors.Is(d.err, registry.ErrNotFound):
 		log.Info("Image was gone already")
 	case errors.Is(d.err, registry.ErrUnsupported), errors.Is(d.err, registry.ErrDenied):
 		log.Info("The registry forbids deletions; images stay there", "cause", d.err.Error())
-		if !c.forbidden[repository] {
-			c.forbidden[repository] = true
+		if _, told := c.refusals[repository]; !told {
 			c.Recorder.Eventf(l.pool, corev1.EventTypeWarning, api.EventDeletionForbidden,
 				"old images of %s stay in the registry, which forbids their deletion: %v; let the login of %s delete, or remove old images by the registry's own means",
 				repository, d.err, api.KeyFinalImagePushSecretName)
 		}
+		c.refusals[repository] = l.now.Add(askAgain)
+		return c.keepOrForget(ctx, l.pool.Name, d.image, l.now)
 	default:
 		log.Error(d.err, "Image was not deleted, it will be tried again")
 		c.hold(l.pool.Name).failed(d.image.Pullspec, l.now)
