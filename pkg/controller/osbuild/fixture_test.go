@@ -23,11 +23,13 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend"
 	"github.com/machine-os-builder/machine-os-builder/pkg/backend/fake"
+	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube"
 	"github.com/machine-os-builder/machine-os-builder/pkg/kube/kubetest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/metrics"
@@ -301,6 +303,24 @@ func (r *rig) told() string {
 			return strings.Join(reasons, " ")
 		}
 	}
+}
+
+// wakes has the keys that are enqueued from now on come out of a channel, in place of
+// being synced.
+func (r *rig) wakes() <-chan string {
+	woken := make(chan string)
+	ctx, stop := context.WithCancel(r.t.Context())
+	r.runner = controller.NewRunner("test", clock.RealClock{}, func(ctx context.Context, key string) (time.Duration, error) {
+		select {
+		case woken <- key:
+		case <-ctx.Done():
+		}
+		return 0, nil
+	})
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.runner.Run(ctx, 1) }()
+	r.t.Cleanup(func() { stop(); <-ended })
+	return woken
 }
 
 // verdict reads the pool's true build conditions from the API server.

@@ -1,15 +1,11 @@
 package osbuild
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
-	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 	"github.com/machine-os-builder/machine-os-builder/pkg/names"
 	"github.com/machine-os-builder/machine-os-builder/pkg/osbuild"
 )
@@ -22,14 +18,7 @@ func TestEventsOfRecords(t *testing.T) {
 	marked := own.DeepCopy()
 	marked.Data[api.KeyRecord] += " "
 	r := f.start(t)
-	woken := make(chan string)
-	r.runner = controller.NewRunner("test", clock.RealClock{}, func(_ context.Context, key string) (time.Duration, error) {
-		woken <- key
-		return 0, nil
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); r.runner.Run(ctx, 1) }()
+	woken := r.wakes()
 	r.recorded.Store(own.Name, names.Content([]byte(own.Data[api.KeyRecord])))
 	for _, event := range []struct {
 		what          string
@@ -51,6 +40,4 @@ func TestEventsOfRecords(t *testing.T) {
 			t.Errorf("%s: woken is %s, want %s", event.what, got, want)
 		}
 	}
-	stop()
-	<-ended
 }

@@ -1,16 +1,13 @@
 package osbuild
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/machine-os-builder/machine-os-builder/pkg/api"
-	"github.com/machine-os-builder/machine-os-builder/pkg/controller"
 )
 
 // TestOneOfManyLooksAfterASecret: pools that wait for the same Secret do not all read
@@ -20,15 +17,7 @@ func TestOneOfManyLooksAfterASecret(t *testing.T) {
 	f.pools = append(f.pools, newPool("infra"), newPool("storage"))
 	f.maps[0].Data[api.KeyFinalImagePushSecretName] = "push"
 	r := f.start(t)
-	woken := make(chan string, 10)
-	r.runner = controller.NewRunner("test", clock.RealClock{}, func(_ context.Context, key string) (time.Duration, error) {
-		woken <- key
-		return 0, nil
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); r.runner.Run(ctx, 1) }()
-	t.Cleanup(func() { stop(); <-ended })
+	woken := r.wakes()
 
 	looks := func(pool string, want time.Duration) {
 		t.Helper()
@@ -51,7 +40,7 @@ func TestOneOfManyLooksAfterASecret(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "push"}, Type: corev1.SecretTypeDockerConfigJson,
 		Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{}}`)},
 	}
-	if _, err := r.Clients.Core.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{}); err != nil {
+	if _, err := r.Clients.Core.CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.settle(next); err != nil {
