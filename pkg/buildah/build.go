@@ -2,6 +2,7 @@ package buildah
 
 import (
 	"context"
+	"maps"
 	"regexp"
 )
 
@@ -20,6 +21,7 @@ var unsealed = regexp.MustCompile(`sealing memfd copy: Device or resource busy$`
 func (b *Program) Build(ctx context.Context, oneStage bool, show func(string), arguments ...string) (*Log, error) {
 	shown := newOutlet(show)
 	defer shown.Close()
+	made := map[StepAt]string{}
 	for try := 1; ; try++ {
 		log := NewLog()
 		log.OneStage = oneStage
@@ -28,6 +30,9 @@ func (b *Program) Build(ctx context.Context, oneStage bool, show func(string), a
 				shown.Line(line)
 			}
 		}, "build", arguments...)
+		// A step that ran in a try before may be one that nothing has to run for now.
+		maps.Copy(made, log.Made)
+		log.Made = made
 		if err == nil || ctx.Err() != nil || try == builds || !log.notBegun() {
 			return log, err
 		}

@@ -23,7 +23,13 @@ func TestBuildBeginsAgainWhatNeverRan(t *testing.T) {
 		calls        int
 		exit         int // 0 where the build succeeds
 		last         string
+		made         int // images that steps left which ran
 	}{
+		{
+			name: "steps of the first try are kept", calls: 2, made: 2,
+			script: `echo '[1/2] STEP 1/3: RUN one'; [ "$(wc -l < "$(dirname "$0")/calls")" = 1 ] || echo '--> Using cache ` + strings.Repeat("1", 64) + `'; echo '--> ` + strings.Repeat("1", 12) + `'; ` +
+				`echo '[1/2] STEP 2/3: RUN make'; ` + once + `echo '--> ` + strings.Repeat("2", 12) + `'; echo '[1/2] STEP 3/3: RUN three'`,
+		},
 		{name: "first try", script: begin + "echo made", calls: 1},
 		{name: "not begun once", script: begin + once + "echo made", calls: 2},
 		{name: "never begun", script: begin + busy + fail, calls: builds, exit: 1, last: "busy"},
@@ -45,6 +51,9 @@ func TestBuildBeginsAgainWhatNeverRan(t *testing.T) {
 			}
 			if again := strings.Count(strings.Join(shown, "\n"), "building once more"); again != test.calls-1 {
 				t.Errorf("told %d times: %q", again, shown)
+			}
+			if len(log.Made) != test.made {
+				t.Errorf("made %v, want %d", log.Made, test.made)
 			}
 			if test.exit == 0 {
 				return

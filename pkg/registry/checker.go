@@ -19,11 +19,18 @@ type Question struct {
 	Proxy       proxy.Config
 }
 
+// secrets are what must not be shown of a question; what it is answered may quote them.
+func (q Question) secrets() []string {
+	return append(q.Credentials.Secrets(), q.Proxy.Secrets()...)
+}
+
 // Answer is what the registry said, and when.
 type Answer struct {
 	Info Info
 	Err  error // one of this package's classes
-	At   time.Time
+	// Secrets are what must not be shown of Err.
+	Secrets []string
+	At      time.Time
 }
 
 // CheckerOptions configure a Checker.
@@ -203,6 +210,9 @@ func (c *Checker) ask(ctx context.Context, entry *inquiry) {
 	wanted := c.entries[entry.key] == entry
 	if wanted {
 		entry.answer = &Answer{Info: info, Err: err, At: c.options.Clock.Now()}
+		if err != nil {
+			entry.answer.Secrets = entry.question.secrets()
+		}
 		// There is an entry for each pool, and credentials are large.
 		entry.question = Question{Pullspec: entry.question.Pullspec}
 	}

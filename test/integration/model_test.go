@@ -156,7 +156,7 @@ func (m *model) batch(seed uint64, sequences []sequence) *batch {
 	m.t.Cleanup(cancel)
 	b := &batch{
 		t: m.t, ctx: ctx, random: r, admin: m.admin, config: m.config, registry: m.registry, owner: m.owner,
-		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, 4<<r.IntN(6)), keep: 1 + r.IntN(3),
+		clock: fastClock{start: time.Now(), factor: hurry}, monitor: newMonitor(m.registry, []int{3, 9, 16, 32, 64, 128}[r.IntN(6)]), keep: 1 + r.IntN(3),
 	}
 	if b.builds = seed%buildsShare == buildsShare-1; b.builds {
 		newBuildWorld(m.t)

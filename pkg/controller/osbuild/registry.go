@@ -40,7 +40,7 @@ func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 	}
 	if answer, asked := c.checker.Asked(v.pool.Name, image); asked {
 		if answer != nil {
-			v.observed.Registry = confirmation(image, *answer, redact.New(v.secrets...))
+			v.observed.Registry = confirmation(image, *answer)
 		}
 		return nil
 	}
@@ -60,7 +60,7 @@ func (c *Controller) askRegistry(ctx context.Context, v *view) error {
 
 // confirmation is what an answer says of an image. A registry's error may quote
 // what it was sent, or where it redirected to.
-func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *osbuild.Confirmation {
+func confirmation(image string, answer registry.Answer) *osbuild.Confirmation {
 	c := &osbuild.Confirmation{Image: image}
 	var failure *registry.Error
 	switch {
@@ -71,7 +71,7 @@ func confirmation(image string, answer registry.Answer, hide *redact.Redactor) *
 		c.Members = answer.Info.Members
 	case errors.Is(answer.Err, registry.ErrNotFound):
 	default:
-		c.Err = errors.New(hide.Text(answer.Err.Error()))
+		c.Err = errors.New(redact.New(answer.Secrets...).Text(answer.Err.Error()))
 		c.Temporary = errors.As(answer.Err, &failure) && failure.Temporary()
 	}
 	return c

@@ -268,6 +268,44 @@ func TestSync(t *testing.T) {
 	}
 }
 
+// TestRegistryQuotesTheLogin: a registry may answer with what it was asked with, and that
+// goes where the answer does.
+func TestRegistryQuotesTheLogin(t *testing.T) {
+	const password = "correct-horse-battery"
+	for name, class := range map[string]error{"a build starts": registry.ErrDenied, "a build waits": registry.ErrUnavailable} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture()
+			f.maps[0].Data[api.KeyFinalImagePushSecretName] = "push"
+			f.secrets = append(f.secrets, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "push"}, Type: corev1.SecretTypeDockercfg,
+				Data: map[string][]byte{corev1.DockerConfigKey: []byte(`{"registry.example.com":{"username":"pusher","password":"` + password + `"}}`)},
+			})
+			f.registry = func(string) (registry.Info, error) {
+				return registry.Info{}, &registry.Error{Class: class, Detail: "not with " + password}
+			}
+			r := f.start(t)
+			if _, err := r.settle("worker"); err != nil {
+				t.Fatal(err)
+			}
+			pool, err := r.Clients.MachineConfig.MachineconfigurationV1().MachineConfigPools().Get(t.Context(), "worker", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs, err := r.backend.List(t.Context(), "worker", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := fmt.Sprint(pool.Status.Conditions, runs)
+			for len(r.events) > 0 {
+				all += <-r.events
+			}
+			if strings.Contains(all, password) || !strings.Contains(all, "not with [redacted]") {
+				t.Errorf("it tells %s", all)
+			}
+		})
+	}
+}
+
 // TestStartThatGoesOnFailing: the status tells of it once, and neither it nor
 // the registry is troubled by further tries.
 func TestStartThatGoesOnFailing(t *testing.T) {

@@ -16,8 +16,8 @@ const (
 type hold struct {
 	until    time.Time
 	failures int
-	// refusedSince is when its registry first forbade to delete it or another one;
-	// zero if that is not why it is left alone.
+	// refusedSince is when its registry first forbade to delete it or another one; zero
+	// if it never did.
 	refusedSince time.Time
 }
 
@@ -31,7 +31,7 @@ func (h holds) failed(image string, now time.Time) {
 	for n := 1; n < failures && wait < lastRetry; n++ {
 		wait *= 2
 	}
-	h[image] = hold{until: now.Add(min(wait, lastRetry)), failures: failures}
+	h[image] = hold{until: now.Add(min(wait, lastRetry)), failures: failures, refusedSince: h[image].refusedSince}
 }
 
 // named holds an image that something names.

@@ -37,10 +37,13 @@ func (c *Controller) mark(ctx context.Context, images []retention.Image, since t
 // gone takes an image that is no longer there, or no longer ours to delete, out
 // of its record.
 func (c *Controller) gone(ctx context.Context, pool string, i retention.Image) error {
-	delete(c.holds[pool], i.Pullspec)
-	return c.rewrite(ctx, i.RenderedConfig, func(r osbuild.Record) (osbuild.Record, bool) {
+	err := c.rewrite(ctx, i.RenderedConfig, func(r osbuild.Record) (osbuild.Record, bool) {
 		return retention.Forget(r, i.Pullspec)
 	})
+	if err == nil {
+		delete(c.holds[pool], i.Pullspec)
+	}
+	return err
 }
 
 // drop removes a record that names no image.

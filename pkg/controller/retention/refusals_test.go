@@ -105,3 +105,28 @@ func TestRefusalAfterAChange(t *testing.T) {
 		t.Errorf("events %q; asked again: %d times", told, asked)
 	}
 }
+
+// TestDayOfHopeOutlastsAFault: a record that cannot be written does not begin it again.
+func TestDayOfHopeOutlastsAFault(t *testing.T) {
+	c := newCluster(t, "abcd")
+	c.mark(long, "a")
+	c.registry = forbids
+	r := c.start()
+	r.rest("worker")
+	c.clock.SetTime(begin.Add(hope + time.Hour))
+	c.fail[drops("a")] = errServer
+	var err error
+	for range 5 {
+		if _, again := r.round("worker"); again != nil {
+			err = again
+		}
+	}
+	if err == nil {
+		t.Fatal("the record was written")
+	}
+	delete(c.fail, drops("a"))
+	r.rest("worker")
+	if strings.Contains(c.records(), "a") {
+		t.Errorf("records %s, want none of a", c.records())
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
@@ -48,27 +47,27 @@ func quoting(t *testing.T, status int) *httptest.Server {
 // TestRegistryQuotesTheLogin: what a registry says of a deletion is told without the
 // login that it was asked with.
 func TestRegistryQuotesTheLogin(t *testing.T) {
-	image := func(r *rig, log klog.Logger) error {
+	image := func(r *rig) error {
 		r.caughtUp()
 		for range 2 {
-			if _, err := r.sync(klog.NewContext(t.Context(), log), "worker"); err != nil {
+			if _, err := r.sync(t.Context(), "worker"); err != nil {
 				return err
 			}
 			r.deletions.wait()
 		}
 		return nil
 	}
-	buildCache := func(r *rig, log klog.Logger) error {
+	buildCache := func(r *rig) error {
 		r.cacheRound(t)
 		optOut(r.cluster)
 		r.cacheRound(t)
 		r.cluster.clock.Step(cacheGrace)
-		_, err := r.syncCache(klog.NewContext(t.Context(), log), "worker")
+		_, err := r.syncCache(t.Context(), "worker")
 		return err
 	}
 	for name, row := range map[string]struct {
 		status int
-		delete func(*rig, klog.Logger) error
+		delete func(*rig) error
 		fails  bool
 		events int
 	}{
@@ -98,7 +97,9 @@ func TestRegistryQuotesTheLogin(t *testing.T) {
 			r := c.start()
 			r.Delete = deleteOnce
 			var log bytes.Buffer
-			err := row.delete(r, logr.FromSlogHandler(slog.NewTextHandler(&log, nil)))
+			klog.SetSlogLogger(slog.New(slog.NewTextHandler(&log, nil)))
+			t.Cleanup(klog.ClearLogger)
+			err := row.delete(r)
 			told := c.told()
 			if (err != nil) != row.fails || len(told) != row.events {
 				t.Errorf("error %v, events %q, want %d", err, told, row.events)
