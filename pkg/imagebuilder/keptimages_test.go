@@ -107,7 +107,7 @@ func TestKeptImagesFailNoBuild(t *testing.T) {
 		"vfs":                 {script: `grep -q "driver vfs" "$(dirname "$0")/calls" || exit 125` + "\nexit 0", says: "storage driver vfs cannot read images beside its own"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			volume := t.TempDir()
+			volume := newVolume(t)
 			if row.spoil != nil {
 				if err := row.spoil(volume); err != nil {
 					t.Fatal(err)
@@ -167,7 +167,7 @@ func TestOneBuildDoesNotSpoilAnothers(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			volume := t.TempDir()
+			volume := newVolume(t)
 			buildahtest.Fake(t, storing)
 			if !row.first {
 				if err := keep(t, t.Context(), volume, nil); err != nil {
@@ -191,4 +191,20 @@ func TestOneBuildDoesNotSpoilAnothers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newVolume is one from which a distrusted image, which nobody may change, goes with it.
+func newVolume(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		images, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+		for _, image := range images {
+			err = errors.Join(err, os.Chmod(image, 0o700))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -22,6 +22,7 @@ import (
 	buildv1 "github.com/openshift/api/build/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/machine-os-builder/machine-os-builder/pkg/buildah/buildahtest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/buildreport"
 	"github.com/machine-os-builder/machine-os-builder/pkg/registry/registrytest"
 	"github.com/machine-os-builder/machine-os-builder/pkg/s2i"
@@ -129,6 +130,7 @@ func TestTriggersOfABuilderImage(t *testing.T) {
 // TestBuilderImageIsReadOnce: what was looked at is what is pulled, also where its tag
 // moves meanwhile.
 func TestBuilderImageIsReadOnce(t *testing.T) {
+	buildahtest.Fake(t, "exit 0")
 	p := newSourcePod(t)
 	p.server.Requests()
 	if report := Report(Prepare(context.Background(), p.prepare, p.progress())); !report.Succeeded {
