@@ -80,7 +80,6 @@ func (s *Store) giveUp(ctx context.Context, name string) error {
 func (s *Store) clean(ctx context.Context, left []string) error {
 	var errs []error
 	for _, dir := range left {
-		_ = os.Chmod(dir, 0o700) //nolint:gosec // nothing can be removed from a directory that is distrusted
 		if err := s.remove(ctx, dir); err != nil {
 			errs = append(errs, fmt.Errorf("removing %s, which is left of a kept image: %w", dir, err))
 		}

@@ -27,7 +27,11 @@ type volume struct {
 func newVolume(t *testing.T) *volume {
 	t.Helper()
 	v := &volume{t: t, time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	store, err := Open(t.TempDir(), func() time.Time { return v.time }, nil, func(_ context.Context, dir string) error { return os.RemoveAll(dir) })
+	// As root of a user namespace, which the one of builds is, it gets into every directory.
+	remove := func(_ context.Context, dir string) error {
+		return errors.Join(os.Chmod(dir, 0o700), os.RemoveAll(dir))
+	}
+	store, err := Open(t.TempDir(), func() time.Time { return v.time }, nil, remove)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,20 +25,19 @@ type missed struct {
 	start *osbuild.StartBuild
 }
 
-func (u *untold) change(pool string, change func(*missed)) missed {
+func (u *untold) change(pool string, change func(*missed)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	m := u.pools[pool]
 	change(&m)
 	if m.start == nil && !m.written {
 		delete(u.pools, pool)
-		return m
+		return
 	}
 	if u.pools == nil {
 		u.pools = map[string]missed{}
 	}
 	u.pools[pool] = m
-	return m
 }
 
 // wrote is called after a write without answer replaced these conditions, or not.
